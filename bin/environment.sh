@@ -1,0 +1,32 @@
+# Sourced by the scripts beside it: makes .venv with the pins of one requirements file, once for each state of the pins.
+# Two environments are never mixed up: a stamp inside .venv says which pins it holds.
+
+set -eu
+cd "$(dirname "$0")/.."
+
+python_of_the_system() {
+    for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "Python 3.11 or newer with its venv module is needed. Name one as PYTHON=/path/to/python3." >&2
+    echo "On Debian and Ubuntu: apt-get install python3 python3-venv" >&2
+    exit 1
+}
+
+# install PINS: afterwards .venv/bin/python has the pins of that requirements file and the checkout itself. The pins for
+# development hold all the others, so an environment that has them is kept at them.
+install() {
+    pins=$1
+    [ ! -e .venv/requirements-dev.txt.stamp ] || pins=requirements-dev.txt
+    stamp=$(cat "$pins" pyproject.toml | cksum)
+    [ "$(cat ".venv/$pins.stamp" 2>/dev/null)" != "$stamp" ] || return 0
+    [ -x .venv/bin/python ] || "$(python_of_the_system)" -m venv .venv
+    echo "Installing the pins of $pins into .venv ..." >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$pins"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    printf '%s' "$stamp" >".venv/$pins.stamp"
+}
