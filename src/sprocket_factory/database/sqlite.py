@@ -1,0 +1,196 @@
+"""The embedded engine: one SQLite file, served by one process.
+
+Readers are connections of their own and run inline in the event loop where what they do is surely short: a point
+read takes microseconds, a hop to a thread many times that. One thread owns the one writing connection
+(sqlite_writer.py).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
+
+import apsw
+
+from sprocket_factory.database import Database, Row, Transaction, Value
+from sprocket_factory.database.migrations import missing_migrations
+from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer, refusal_for
+from sprocket_factory.errors import Busy, Unusable
+
+MAX_STREAMS = 8
+"""A stream is a snapshot that holds the write-ahead log back, so there are only so many at once."""
+
+INLINE_ROWS = 100
+"""As many rows of a list are read inline; what is longer goes on in a thread."""
+
+CHUNK_ROWS = 1000
+
+APPLICATION_ID = 0x5B0C4E7F
+"""Marks the file as ours, so that `file` and we can tell it from another program's database."""
+
+MAX_WAL_BYTES = 64 * 1024 * 1024
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class SQLiteDatabase(Database):
+    """A `Database` in one file."""
+
+    def __init__(self, path: Path, connection: apsw.Connection, *, is_new: bool) -> None:
+        self.location = str(path)
+        self.is_new = is_new
+        self._loop = asyncio.get_running_loop()
+        self._writer = Writer(connection, self._loop)
+        self._reader = _open_reader(path)
+        self._threads = ThreadPoolExecutor(MAX_STREAMS, "sqlite-reader")
+        self._idle: list[apsw.Connection] = []
+        self._streams = 0
+
+    async def one(self, sql: str, **values: Value) -> Row | None:
+        """Return the first row, or None where there is none."""
+        try:
+            return self._reader.execute(sql, values).fetchone()
+        except apsw.BusyError:
+            rows = await self._read_in_thread(sql, values)
+            return rows[0] if rows else None
+
+    async def all(self, sql: str, **values: Value) -> list[Row]:
+        """Return every row."""
+        try:
+            return self._reader.execute(sql, values).fetchall()
+        except apsw.BusyError:
+            return await self._read_in_thread(sql, values)
+
+    async def write(self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str) -> T:
+        """Run a write function in the writer's next group and return its result once that is durable."""
+        return await self._writer.submit(function, args, by)
+
+    async def stream(self, make: Callable[..., T], sql: str, **values: Value) -> AsyncGenerator[list[T]]:
+        """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds."""
+        if self._streams >= MAX_STREAMS:
+            raise Busy(f"{MAX_STREAMS} whole lists are being read already.", hint="Try again in a moment.")
+        self._streams += 1
+        connection = self._idle.pop() if self._idle else _open_reader(Path(self.location))
+        try:
+            cursor = connection.execute(sql, values)
+            try:
+                wanted = INLINE_ROWS
+                chunk = _read_chunk(cursor, make, wanted)
+                while chunk:
+                    yield chunk
+                    if len(chunk) < wanted:
+                        break
+                    wanted = CHUNK_ROWS
+                    chunk = await self._in_thread(_read_chunk, cursor, make, wanted)
+            finally:
+                cursor.close(force=True)
+        except apsw.Error as error:
+            raise refusal_for(error) from error
+        finally:
+            self._idle.append(connection)
+            self._streams -= 1
+
+    async def close(self) -> None:
+        """Finish the writes that were taken, then close every connection."""
+        await self._loop.run_in_executor(None, self._writer.close)
+        self._threads.shutdown()
+        for connection in (self._reader, *self._idle):
+            connection.close()
+
+    async def _in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        reading = self._loop.run_in_executor(self._threads, function, *args)
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            # A cancelled caller must not close the cursor while the thread still reads from it.
+            if not reading.done():
+                await asyncio.wait([reading])
+
+    async def _read_in_thread(self, sql: str, values: dict[str, Value]) -> list[Row]:
+        def read() -> list[Row]:
+            connection = _open_reader(Path(self.location))
+            connection.set_busy_timeout(BUSY_SECONDS * 1000)
+            try:
+                return connection.execute(sql, values).fetchall()
+            except apsw.Error as error:
+                raise refusal_for(error) from error
+            finally:
+                connection.close(force=True)
+
+        return await self._in_thread(read)
+
+
+def open_sqlite(path: Path, *, must_exist: bool) -> SQLiteDatabase:
+    """Open the file, make it if there is none, and bring its schema up to date. Raises Unusable."""
+    path = path.absolute()
+    if not path.exists():
+        if must_exist:
+            raise Unusable(
+                f"There is no database at {path}.", hint="Check the address, or leave --must-exist out to make one."
+            )
+        if not path.parent.is_dir():
+            raise Unusable(f"There is no folder {path.parent}.", hint="Make it, or choose another --database-url.")
+    try:
+        connection = _open_writer(path)
+        is_new = _migrate(connection)
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise Unusable(
+            f"{path} is damaged or no SQLite database: {error}.", hint="Restore a backup, or choose another file."
+        ) from error
+    except apsw.Error as error:
+        raise Unusable(f"{path} cannot be opened: {error}.", hint="Check its permissions and its disk.") from error
+    return SQLiteDatabase(path, connection, is_new=is_new)
+
+
+def _open_writer(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(BUSY_SECONDS * 1000)  # first of all: the next line may meet another process
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    connection.pragma("foreign_keys", "on")
+    connection.pragma("journal_size_limit", MAX_WAL_BYTES)
+    connection.execute(files("sprocket_factory.database").joinpath("staging.sqlite.sql").read_text(encoding="utf-8"))
+    return connection
+
+
+def _open_reader(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.pragma("query_only", "on")
+    return connection
+
+
+def _migrate(connection: apsw.Connection) -> bool:
+    """Bring the schema up to date under the write lock; return whether there was none before."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if tables and "migrations" not in tables:
+            raise Unusable(  # noqa: TRY301 - rolled back with everything else that may go wrong here
+                "The file is another program's SQLite database.", hint="Choose another --database-url."
+            )
+        if not tables:
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.execute(
+                "CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)"
+            )
+        numbers = [number for (number,) in connection.execute("SELECT number FROM migrations")]
+        for migration in missing_migrations("sqlite", max(numbers, default=0)):
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, datetime('now'))",
+                (migration.number, migration.name),
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        connection.close()
+        raise
+    return not tables
+
+
+def _read_chunk(cursor: apsw.Cursor, make: Callable[..., T], wanted: int) -> list[T]:
+    return [make(*row) for row in islice(cursor, wanted)]
