@@ -1,0 +1,124 @@
+"""Instants: below the HTTP edge a moment is a whole number of microseconds since 1970-01-01T00:00:00Z.
+
+A whole number is exact, sorts and subtracts without surprises, and is the same on every database engine.
+"""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from sprocket_factory.errors import Invalid
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+
+EARLIEST = 315_532_800 * SECOND
+"""1980-01-01T00:00:00Z: no production record is older, and a smaller number is more likely a slip of units."""
+
+ALLOWED_AHEAD = DAY
+"""How far ahead of this machine's clock a record may lie: the clocks of machines on the floor are not exact."""
+
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})?",
+    re.ASCII,
+)
+_SECONDS = re.compile(r"-?(?:0|[1-9][0-9]{0,24})(?:\.[0-9]{1,24})?", re.ASCII)
+_LEAP_SECOND = "60"
+_MAX_DECIMALS = 6
+
+
+def now() -> int:
+    """Return the present instant by this machine's clock."""
+    return time.time_ns() // 1000
+
+
+def to_datetime(instant: int) -> datetime:
+    """Return the instant as an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=instant)
+
+
+def to_text(instant: int) -> str:
+    """Return the instant in RFC 3339, in UTC with `Z`, with microseconds only where it has them."""
+    return to_datetime(instant).isoformat().replace("+00:00", "Z")
+
+
+def read_instant(value: str | float, latest: int) -> int:
+    """Return the instant that an outside value names.
+
+    Args:
+        value: RFC 3339 text with an offset, or seconds since 1970 as a number or as text of one.
+        latest: The last instant that is allowed; usually `now() + ALLOWED_AHEAD`.
+
+    Raises:
+        Invalid: No zone, more than six decimals, a leap second, not a time at all, or outside 1980 to `latest`.
+    """
+    instant = _from_text(value) if isinstance(value, str) else _from_seconds(value)
+    if not EARLIEST <= instant <= latest:
+        raise Invalid(
+            f"The time {_shown(value)} is outside {to_text(EARLIEST)} to {to_text(latest)}.", hint=_hint(value)
+        )
+    return instant
+
+
+def _from_text(text: str) -> int:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        if _SECONDS.fullmatch(text):
+            return _from_seconds(_number(text))
+        raise Invalid(
+            f"{_shown(text)} is not a time.",
+            hint="Write RFC 3339 with an offset, as 2021-01-21T02:06:58Z, or seconds since 1970.",
+        )
+    second, decimals, offset = match.groups()
+    if offset is None:
+        raise Invalid(f"The time {_shown(text)} has no zone.", hint="Add Z for UTC or an offset such as +01:00.")
+    if second == _LEAP_SECOND:
+        raise Invalid(f"The time {_shown(text)} is a leap second.", hint="Send the second before it or after it.")
+    if decimals is not None and len(decimals) > _MAX_DECIMALS:
+        raise _too_fine(text)
+    try:
+        return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        raise Invalid(f"{_shown(text)} is no date and time of the calendar.", hint="Check each part.") from None
+
+
+def _from_seconds(seconds: float) -> int:
+    if isinstance(seconds, int):
+        return seconds * SECOND
+    # A double holds the microseconds of any allowed time exactly enough to tell a seventh decimal.
+    if not abs(seconds) < 1e12:  # noqa: PLR2004 - far outside any allowed time, and NaN as well
+        return -1
+    instant = round(seconds * SECOND)
+    if instant / SECOND != seconds:
+        raise _too_fine(seconds)
+    return instant
+
+
+def _number(text: str) -> float:
+    return float(text) if "." in text else int(text)
+
+
+def _too_fine(value: str | float) -> Invalid:
+    return Invalid(f"The time {_shown(value)} has more than six decimals.", hint="Round it to microseconds.")
+
+
+def _shown(value: str | float) -> str:
+    text = value if isinstance(value, str) else str(value)
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")  # noqa: PLR2004 - as much as a reader needs
+
+
+def _hint(value: str | float) -> str:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return ""
+    in_milliseconds = EARLIEST <= seconds * 1000 <= now() + ALLOWED_AHEAD
+    return "It looks like milliseconds: send seconds." if in_milliseconds else "Numbers are seconds since 1970."

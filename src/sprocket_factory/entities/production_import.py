@@ -1,0 +1,175 @@
+"""Many production records at once: checked one by one into a spool as they arrive, then merged in one write.
+
+Nothing is locked while rows arrive, memory stays flat however many there are, and the merge stores all of them or none.
+"""
+
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Literal
+
+from msgspec import Struct
+
+from sprocket_factory.database import Row, Transaction
+from sprocket_factory.entities.instant import to_text
+from sprocket_factory.errors import Conflict, Fault, Invalid
+
+OnConflict = Literal["error", "replace", "skip"]
+
+MAX_FAULTS = 100
+
+_PACKED = struct.Struct("<qqII")
+_READ_BYTES = _PACKED.size * 4096
+
+
+class Merged(Struct, frozen=True, kw_only=True):
+    """What a merge did with each of the rows it was given."""
+
+    records: int
+    created: int
+    replaced: int
+    unchanged: int
+    skipped: int
+
+
+class Spool:
+    """Checked rows, in a temporary file that nobody else sees and that is gone when it is closed."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._rows = 0
+
+    def add(self, factory_id: int, time: int, actual: int, goal: int) -> None:
+        """Keep one row. A negative factory id stands for a factory that the merge will know."""
+        self._file.write(_PACKED.pack(factory_id, time, actual, goal))
+        self._rows += 1
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
+        self._file.seek(0)
+        while block := self._file.read(_READ_BYTES):
+            yield from _PACKED.iter_unpack(block)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+async def merge_production(
+    tx: Transaction, spool: Spool, on_conflict: OnConflict, factory_ids: Mapping[int, int]
+) -> Merged:
+    """Store the rows of a spool, all or none, and say what became of each.
+
+    Rows count in their order: one that equals what is stored by then is `unchanged`; one that differs is a clash
+    under `error`, wins under `replace`, and loses under `skip`.
+
+    Args:
+        tx: Where they are stored.
+        spool: The rows. It is read from its beginning, so the merge may be run again.
+        on_conflict: What to do with a row whose factory and time are stored with other values.
+        factory_ids: The ids that the negative ones in the spool stand for.
+
+    Raises:
+        Invalid: A row names a factory that does not exist.
+        Conflict: Under `error`, at least one row clashes; the first hundred are named.
+    """
+    await tx.stage(
+        (factory_ids.get(factory_id, factory_id), time, row, actual, goal)
+        for row, (factory_id, time, actual, goal) in enumerate(spool, 1)
+    )
+    await _refuse_unknown_factories(tx)
+    created, unchanged = await tx.first(_COUNT_REPLACING if on_conflict == "replace" else _COUNT_KEEPING)
+    differing = len(spool) - created - unchanged
+    if differing and on_conflict == "error":
+        raise await _clashes(tx, differing)
+    await tx.run(_REPLACE if on_conflict == "replace" else _KEEP)
+    return Merged(
+        records=len(spool),
+        created=created,
+        replaced=differing if on_conflict == "replace" else 0,
+        unchanged=unchanged,
+        skipped=differing if on_conflict == "skip" else 0,
+    )
+
+
+# What stands for a factory and time when a row's turn comes: under `replace` the row before it or else what is
+# stored, under `error` and `skip` what is stored or else the first row. `incoming` lies in the order of its key, so
+# the windows need no sorting.
+_COUNT_REPLACING = """
+SELECT count(*) FILTER (WHERE actual_before IS NULL),
+       count(*) FILTER (WHERE actual_before = actual AND goal_before = goal)
+FROM (
+    SELECT incoming.actual, incoming.goal,
+           coalesce(lag(incoming.actual) OVER same, production.sprocket_production_actual) AS actual_before,
+           coalesce(lag(incoming.goal) OVER same, production.sprocket_production_goal) AS goal_before
+    FROM incoming LEFT JOIN production USING (factory_id, time)
+    WINDOW same AS (PARTITION BY factory_id, time ORDER BY row_number)
+) AS compared
+"""
+_COMPARED_KEEPING = """
+    SELECT incoming.factory_id, incoming.time, incoming.row_number, incoming.actual, incoming.goal,
+           row_number() OVER same AS place, production.sprocket_production_actual AS actual_stored,
+           coalesce(production.sprocket_production_actual, first_value(incoming.actual) OVER same) AS actual_before,
+           coalesce(production.sprocket_production_goal, first_value(incoming.goal) OVER same) AS goal_before
+    FROM incoming LEFT JOIN production USING (factory_id, time)
+    WINDOW same AS (PARTITION BY factory_id, time ORDER BY incoming.row_number)
+"""
+_COUNT_KEEPING = f"""
+SELECT count(*) FILTER (WHERE actual_stored IS NULL AND place = 1),
+       count(*) FILTER (WHERE actual_before = actual AND goal_before = goal
+                        AND NOT (actual_stored IS NULL AND place = 1))
+FROM ({_COMPARED_KEEPING}) AS compared
+"""  # noqa: S608 - put together from the constant above
+_CLASHES = f"""
+SELECT row_number, factory_id, time, actual, goal, actual_before, goal_before
+FROM ({_COMPARED_KEEPING}) AS compared
+WHERE actual_before <> actual OR goal_before <> goal ORDER BY row_number LIMIT {MAX_FAULTS}
+"""  # noqa: S608 - as above
+_REPLACE = """
+INSERT INTO production (factory_id, time, sprocket_production_actual, sprocket_production_goal)
+SELECT factory_id, time, actual, goal FROM incoming
+WHERE NOT EXISTS (SELECT 1 FROM incoming AS later WHERE later.factory_id = incoming.factory_id
+                  AND later.time = incoming.time AND later.row_number > incoming.row_number)
+ON CONFLICT (factory_id, time) DO UPDATE SET
+    sprocket_production_actual = excluded.sprocket_production_actual,
+    sprocket_production_goal = excluded.sprocket_production_goal
+WHERE production.sprocket_production_actual <> excluded.sprocket_production_actual
+   OR production.sprocket_production_goal <> excluded.sprocket_production_goal
+"""
+_KEEP = """
+INSERT INTO production (factory_id, time, sprocket_production_actual, sprocket_production_goal)
+SELECT factory_id, time, actual, goal FROM incoming
+WHERE NOT EXISTS (SELECT 1 FROM incoming AS earlier WHERE earlier.factory_id = incoming.factory_id
+                  AND earlier.time = incoming.time AND earlier.row_number < incoming.row_number)
+ON CONFLICT (factory_id, time) DO NOTHING
+"""
+
+
+async def _refuse_unknown_factories(tx: Transaction) -> None:
+    unknown = "FROM incoming WHERE NOT EXISTS (SELECT 1 FROM factories WHERE factories.id = incoming.factory_id)"
+    rows = await tx.all(f"SELECT row_number, factory_id {unknown} ORDER BY row_number LIMIT {MAX_FAULTS}")
+    if rows:
+        (total,) = await tx.first(f"SELECT count(*) {unknown}")
+        faults = [Fault("/factory_id", f"No factory has the id {factory_id}.", row) for row, factory_id in rows]
+        raise Invalid(f"{total:,} of the rows name no factory that exists.", faults=faults, faults_total=total)
+
+
+async def _clashes(tx: Transaction, total: int) -> Conflict:
+    return Conflict(
+        f"{total:,} of the rows say otherwise than what is stored.",
+        hint="Choose replace or skip as what to do on a conflict, or mend the rows.",
+        faults=[_clash(row) for row in await tx.all(_CLASHES)],
+        faults_total=total,
+    )
+
+
+def _clash(row: Row) -> Fault:
+    number, factory_id, time, actual, goal, stored_actual, stored_goal = row
+    return Fault(
+        "",
+        f"Factory {factory_id} at {to_text(time)} stands at actual {stored_actual}, goal {stored_goal};"
+        f" the row says {actual}, {goal}.",
+        number,
+    )

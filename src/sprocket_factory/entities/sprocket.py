@@ -1,0 +1,101 @@
+"""Sprockets: the catalogue of what can be made."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from sprocket_factory.database import Database, Reader, Transaction
+from sprocket_factory.entities import Id
+from sprocket_factory.errors import NotFound
+
+Length = Annotated[float, Meta(gt=0, le=1e6, description="Finite and over 0, in the factory's own unit of length.")]
+Teeth = Annotated[int, Meta(ge=3, le=10_000, description="Number of teeth.")]
+
+
+class NewSprocket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sprocket type as its maker describes it."""
+
+    teeth: Teeth
+    pitch_diameter: Length
+    outside_diameter: Length
+    pitch: Length
+
+
+class Sprocket(Struct, frozen=True):
+    """A sprocket type of the catalogue."""
+
+    id: Id
+    teeth: Teeth
+    pitch_diameter: Length
+    outside_diameter: Length
+    pitch: Length
+
+
+async def find_sprocket(db: Reader, sprocket_id: int) -> Sprocket:
+    """Return the sprocket with this id. Raises NotFound."""
+    row = await db.one(
+        "SELECT id, teeth, pitch_diameter, outside_diameter, pitch FROM sprockets WHERE id = :id", id=sprocket_id
+    )
+    if row is None:
+        raise no_sprocket(sprocket_id)
+    return Sprocket(*row)
+
+
+def list_sprockets(db: Database) -> AsyncGenerator[list[Sprocket]]:
+    """Give the whole catalogue by id, in chunks from one snapshot."""
+    return db.stream(Sprocket, "SELECT id, teeth, pitch_diameter, outside_diameter, pitch FROM sprockets ORDER BY id")
+
+
+async def add_sprocket(tx: Transaction, new: NewSprocket) -> Sprocket:
+    """Add a sprocket to the catalogue and return it with its id."""
+    row = await tx.first(
+        "INSERT INTO sprockets (teeth, pitch_diameter, outside_diameter, pitch)"
+        " VALUES (:teeth, :pitch_diameter, :outside_diameter, :pitch)"
+        " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
+        **_members(new),
+    )
+    return Sprocket(*row)
+
+
+async def replace_sprocket(tx: Transaction, sprocket_id: int, new: NewSprocket) -> Sprocket:
+    """Replace what is stored of the sprocket with this id. Raises NotFound."""
+    row = await tx.one(
+        "UPDATE sprockets SET teeth = :teeth, pitch_diameter = :pitch_diameter,"
+        " outside_diameter = :outside_diameter, pitch = :pitch WHERE id = :id"
+        " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
+        id=sprocket_id,
+        **_members(new),
+    )
+    if row is None:
+        raise no_sprocket(sprocket_id)
+    return Sprocket(*row)
+
+
+async def add_missing_sprockets(tx: Transaction, wanted: Iterable[NewSprocket]) -> tuple[int, int]:
+    """Store each type as often as it is wanted and no more; return how many were created and how many were there.
+
+    Types in a file have no identity: equal measures are the same type.
+    """
+    created = unchanged = 0
+    for new, times in Counter(wanted).items():
+        (stored,) = await tx.first(
+            "SELECT count(*) FROM sprockets WHERE teeth = :teeth AND pitch_diameter = :pitch_diameter"
+            " AND outside_diameter = :outside_diameter AND pitch = :pitch",
+            **_members(new),
+        )
+        for _ in range(times - stored):
+            await add_sprocket(tx, new)
+        created += max(0, times - stored)
+        unchanged += min(times, stored)
+    return created, unchanged
+
+
+def no_sprocket(sprocket_id: object) -> NotFound:
+    """Return the refusal for an id that no sprocket has."""
+    return NotFound(f"No sprocket has the id {sprocket_id}.", hint="GET /sprocketFactory/v1/sprockets lists them.")
+
+
+def _members(new: NewSprocket) -> dict[str, float]:
+    return {name: getattr(new, name) for name in new.__struct_fields__}
