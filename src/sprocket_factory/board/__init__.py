@@ -1,0 +1,1 @@
+"""The templates and static files of the pages. No build step."""

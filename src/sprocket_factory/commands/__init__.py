@@ -1,0 +1,26 @@
+"""What the operator types. One file per verb."""
+
+import click
+from dotenv import find_dotenv, load_dotenv
+
+from sprocket_factory import __version__
+from sprocket_factory.commands.demo import demo
+from sprocket_factory.commands.load import load
+from sprocket_factory.commands.serve import serve
+from sprocket_factory.settings import ENVIRONMENT_PREFIX
+
+
+@click.group(context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX, "help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
+
+
+for command in (serve, load, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    load_dotenv(find_dotenv(usecwd=True))
+    cli(prog_name="sprocket-factory")

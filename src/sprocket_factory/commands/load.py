@@ -1,0 +1,106 @@
+"""`sprocket-factory load`: bring files of factories, production and sprockets into the database."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sprocket_factory.commands.options import refusals_told, settings_options
+from sprocket_factory.database import open_database
+from sprocket_factory.endpoints.formats import CsvReader, NdjsonReader, RecordReader
+from sprocket_factory.endpoints.reading import decode
+from sprocket_factory.entities.production_import import OnConflict
+from sprocket_factory.entities.seed import Report, Seed, SeedFile, store_seeds
+from sprocket_factory.errors import Invalid, Refusal
+
+READERS: dict[str, type[RecordReader]] = {".csv": CsvReader, ".ndjson": NdjsonReader, ".jsonl": NdjsonReader}
+
+BLOCK_BYTES = 256 * 1024
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@settings_options("database_url", "must_exist")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(get_args(OnConflict)),
+    default="error",
+    show_default=True,
+    help="What to do with a record that is stored with other values.",
+)
+@click.option("--allow-duplicates", is_flag=True, help="Add every sprocket type of the files, stored already or not.")
+def load(files: tuple[Path, ...], **flags: Any) -> None:
+    """Load FILES into the database: all of them, or nothing where one is wrong.
+
+    A .json file holds factories with their columns of production, sprockets, or both. A .csv, .ndjson or .jsonl file
+    holds production records. Loading the same file twice changes nothing.
+    """
+    console = Console(stderr=True)
+    with refusals_told(), ExitStack() as spools:
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        with progress:
+            seeds = [spools.enter_context(read_seed(file, progress)) for file in files]
+            storing = progress.add_task("Storing", total=None)
+            report = uvloop.run(_store(seeds, **flags))
+            progress.update(storing, total=1, completed=1)
+    Console().print(_table(report))
+
+
+def read_seed(path: Path, progress: Progress) -> Seed:
+    """Return everything the file brings, checked. Raises a refusal that names the file and the place."""
+    seed = Seed(path.name)
+    task = progress.add_task(path.name, total=path.stat().st_size)
+    try:
+        if path.suffix == ".json":
+            seed.take(decode(path.read_bytes(), SeedFile))
+            progress.update(task, completed=path.stat().st_size)
+        elif path.suffix in READERS:
+            reader = READERS[path.suffix](seed.spool)
+            with path.open("rb") as file:
+                while block := file.read(BLOCK_BYTES):
+                    reader.feed(block)
+                    progress.advance(task, len(block))
+            reader.finish()
+        else:
+            raise Invalid(
+                f"Nothing is known of {path.suffix or 'no'} files.", hint=f"Name it .json, {', '.join(READERS)}."
+            )
+    except Refusal as refusal:
+        refusal.detail = f"{path}: {refusal.detail}"
+        raise
+    return seed
+
+
+async def _store(
+    seeds: list[Seed], *, database_url: str, must_exist: bool, on_conflict: OnConflict, allow_duplicates: bool
+) -> Report:
+    database = await open_database(database_url, must_exist=must_exist)
+    try:
+        if database.is_new:
+            click.echo(f"Made a new database: {database.location}", err=True)
+        return await database.write(store_seeds, seeds, on_conflict, allow_duplicates, by="load")
+    finally:
+        await database.close()
+
+
+def _table(report: Report) -> Table:
+    columns = ("created", "replaced", "unchanged", "skipped")
+    table = Table("", *(name.capitalize() for name in columns))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for entity in ("factories", "production", "sprockets"):
+        merged = getattr(report, entity)
+        table.add_row(entity.capitalize(), *(f"{getattr(merged, name):,}" for name in columns))
+    return table

@@ -1,0 +1,1 @@
+"""How the world asks. One file per noun, and what they share."""

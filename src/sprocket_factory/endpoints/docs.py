@@ -1,0 +1,59 @@
+"""The description of the API, for programs and for people. It needs nothing from the internet."""
+
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader
+from litestar import Request
+from litestar.types import ASGIApp
+
+from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.openapi import Document
+from sprocket_factory.endpoints.routing import get
+
+HTML = b"text/html; charset=utf-8"
+CSS = b"text/css; charset=utf-8"
+
+CONTENT_SECURITY_POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'self'; frame-ancestors 'none'")
+
+_pages = Environment(loader=PackageLoader("sprocket_factory", "board"), autoescape=True)
+
+
+@get("/openapi.json")
+async def get_openapi(request: Request[Any, Any, Any]) -> ASGIApp:
+    """Return the description of the API in OpenAPI 3.1."""
+    return Answer(request.app.state.openapi)
+
+
+@get("/docs")
+async def get_docs(request: Request[Any, Any, Any]) -> ASGIApp:
+    """Return the description of the API as a page that needs no script and no internet."""
+    page = _pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of)
+    return Answer(page.encode(), media_type=HTML, headers=[CONTENT_SECURITY_POLICY])
+
+
+@get("/board/docs.css")
+async def get_docs_style() -> ASGIApp:
+    """Return the style of the page."""
+    return Answer(files("sprocket_factory.board").joinpath("docs.css").read_bytes(), media_type=CSS)
+
+
+def example_of(api: Document, schema: Document) -> str:
+    """Return an example of what the schema describes, as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(_example(api, schema)), indent=2).decode()
+
+
+def _example(api: Document, schema: Document) -> Any:
+    if "$ref" in schema:
+        return _example(api, api["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
+    if "properties" in schema:
+        return {name: _example(api, inner) for name, inner in schema["properties"].items()}
+    if "items" in schema:
+        return [_example(api, schema["items"])]
+    if schema.get("format") == "date-time":
+        return "2021-01-21T02:06:58Z"
+    return {"integer": 20, "number": 25.4}.get(schema.get("type", ""), "...")
+
+
+docs_handlers = [get_openapi, get_docs, get_docs_style]

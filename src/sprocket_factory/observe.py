@@ -1,0 +1,58 @@
+"""What the service tells about itself: log lines, and the id that ties one to a request."""
+
+import itertools
+import logging
+import os
+import re
+import sys
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("sprocket_factory")
+
+# Random for each process and counted within it: as unique as a random id for each request, and without a system call.
+_PROCESS = os.urandom(6).hex().encode()
+_requests = itertools.count(1)
+
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def configure_logging(level: str) -> None:
+    """Send log lines of this level and above to standard error."""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-8s %(name)s: %(message)s", force=True
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of the request in this scope."""
+    request_id: str = scope["state"]["request_id"]
+    return request_id
+
+
+def identify_requests(app: ASGIApp) -> ASGIApp:
+    """Wrap the application so that every request has an id, and every response says it in `X-Request-ID`.
+
+    The caller's own id is kept where it is sane; anything else could forge lines in a log.
+    """
+
+    async def identified(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        request_id = b"%s-%x" % (_PROCESS, next(_requests))
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
+                request_id = value
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+
+        async def send_identified(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        await app(scope, receive, send_identified)
+
+    return identified

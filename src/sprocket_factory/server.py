@@ -1,0 +1,123 @@
+"""The HTTP server that carries the application: where it listens, how it writes, how it stops."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import uvicorn
+from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sprocket_factory.errors import Unusable
+
+GRACE_SECONDS = 8
+"""How long requests under way may take once the server was told to stop."""
+
+MAX_HELD_BYTES = 16 * 1024
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there. Raises Unusable where it cannot, and for any address but loopback."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        if not ipaddress.ip_address(address[0]).is_loopback:
+            raise Unusable(
+                f"{host} is not loopback, and whoever reaches this service may write to it.",
+                hint="Until it knows keys and roles it listens on 127.0.0.1, ::1 or localhost only.",
+            )
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+    except OSError as error:
+        raise Unusable(
+            f"Cannot listen on {host} port {port}: {error.strerror}.", hint="Choose another with --port."
+        ) from error
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return where a browser finds what listens here."""
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def run_server(app: ASGIApp, listener: socket.socket) -> None:
+    """Serve the application until SIGINT or SIGTERM; requests under way are finished first."""
+    server = Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http=CorkedProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    await server.serve(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's, but a signal ends it in order: it would raise the signal again, and leave the database open."""
+
+    def stop(self) -> None:
+        """Stop once the requests under way are done."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone: run_server takes them."""
+        yield
+
+
+class CorkedTransport:
+    """A transport that lets the head and the body of an answer leave in one system call.
+
+    Uvicorn writes them one after the other, and the second call is a quarter of what a short request costs (measured:
+    75 µs of CPU without this, 56 with it). What is written waits for the end of the event loop's turn, or until it
+    is large.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Hold the data until the turn ends."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Let go of what is held, then close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_bytes = 0
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class CorkedProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol on a corked transport."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Begin a connection."""
+        super().connection_made(cast("asyncio.Transport", CorkedTransport(transport, self.loop)))
