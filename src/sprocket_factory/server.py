@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
+import click
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -42,9 +44,25 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def run_server(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve the application until SIGINT or SIGTERM; requests under way are finished first."""
-    server = Server(
+async def run_server(app: ASGIApp, listener: socket.socket, announcement: str) -> None:
+    """Serve the application until SIGINT or SIGTERM; requests under way are finished first.
+
+    The announcement is printed once a signal would already end it in order.
+    """
+    server = make_server(app)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    click.echo(announcement)
+    # What was made until now lives as long as the process. Walking over it again and again, the collector held up
+    # one request in a hundred for 26 ms; without it the slowest of a hundred took 12 (64 connections posting).
+    gc.collect()
+    gc.freeze()
+    await server.serve(sockets=[listener])
+
+
+def make_server(app: ASGIApp) -> "Server":
+    """Return a server for the application; it runs until it is told to stop."""
+    return Server(
         uvicorn.Config(
             app,
             loop="none",
@@ -58,9 +76,6 @@ async def run_server(app: ASGIApp, listener: socket.socket) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    await server.serve(sockets=[listener])
 
 
 class Server(uvicorn.Server):

@@ -66,10 +66,9 @@ async def _demo(settings: Settings, listener: socket.socket) -> None:
     database = await open_database(settings.database_url)
     try:
         await database.write(make_samples, now(), by="demo")
-        click.echo(_welcome(address_of(listener)))
         async with asyncio.TaskGroup() as tasks:
             producing = tasks.create_task(_produce_for_ever(database))
-            await run_server(build_app(settings, database), listener)
+            await run_server(build_app(settings, database), listener, _welcome(address_of(listener)))
             producing.cancel()
     finally:
         await database.close()

@@ -29,7 +29,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     try:
         if database.is_new:
             click.echo(f"Made a new database: {database.location}", err=True)
-        click.echo(f"Serving {database.location} at {address_of(listener)}", err=True)
-        await run_server(build_app(settings, database), listener)
+        announcement = f"Serving {database.location} at {address_of(listener)}"
+        await run_server(build_app(settings, database), listener, announcement)
     finally:
         await database.close()

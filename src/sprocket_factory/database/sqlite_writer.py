@@ -1,7 +1,9 @@
 """The one thread that writes to SQLite, and its group commit.
 
-All writes that wait are taken together, each in its savepoint, and none is answered before the one COMMIT that makes
-them all durable. A disk can sync a few thousand times a second; grouped, the same syncs carry many times the writes.
+All writes that wait are run in one transaction, and none is answered before the COMMIT that makes them all durable. A
+disk can sync a few thousand times a second; grouped, the same syncs carry many times the writes. There are no
+savepoints: a write that is refused has nearly always written nothing yet, and where it has, the group is rolled back
+and each of it run alone.
 """
 
 import asyncio
@@ -120,61 +122,71 @@ class Writer:
         self._thread.join()
 
     def _withdraw(self, job: Job) -> None:
-        with self._something_to_do:
-            if job not in self._waiting:
-                return  # it has begun, and its outcome is on the way
+        try:
             self._waiting.remove(job)
+        except ValueError:
+            return  # it has begun, and its outcome is on the way
         if not job.answer.done():
             job.answer.set_exception(_busy())
 
     def _run(self) -> None:
-        while group := self._take():
+        while self._wait():
+            group: list[Job] = []
             try:
-                outcomes = self._commit(group)
+                outcomes = self._commit_waiting(group)
             except Exception as error:  # noqa: BLE001 - the thread outlives whatever a group does to it
                 outcomes = [Outcome(job, error=error) for job in group]
             self._loop.call_soon_threadsafe(_answer, outcomes)
         self._connection.close()
 
-    def _take(self) -> list[Job]:
+    def _wait(self) -> bool:
         with self._something_to_do:
             self._something_to_do.wait_for(lambda: self._waiting or self._closing)
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        return bool(self._waiting) or not self._closing
 
-    def _commit(self, group: list[Job]) -> list[Outcome]:
-        """Run a group in one transaction; where that falls, run each of its writes alone."""
+    def _commit_waiting(self, group: list[Job]) -> list[Outcome]:
+        """Run what waits, and what comes meanwhile, in one transaction; each job taken is put into `group`."""
+        if not self._take(group):
+            return []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
-            return [Outcome(job, error=refusal_for(error)) for job in group]
-        if len(group) == 1:
-            return [self._finish_alone(group[0])]
+            return [Outcome(group[0], error=refusal_for(error))]
         try:
-            outcomes = [self._in_savepoint(job) for job in group]
+            outcomes = [self._run_in_group(group[0])]
+            while len(group) < MAX_GROUP and self._take(group):
+                outcomes.append(self._run_in_group(group[-1]))
             self._connection.execute("COMMIT")
-        except apsw.Error:
-            # A full disk, say, rolls back the whole transaction, whichever statement met it. What stood before it in
-            # the group is gone as well, so nothing of the group may be answered as done.
+        except Exception:  # noqa: BLE001 - whatever it is, it comes again to the caller it belongs to
+            # One of the group failed after it had written, or the transaction fell: a full disk rolls back all of it,
+            # whichever statement met it. So nothing of the group may be answered as done, and each is run alone.
             self._roll_back()
-            return [outcome for job in group for outcome in self._commit([job])]
+            return [self._commit_alone(job) for job in group]
         return outcomes
 
-    def _in_savepoint(self, job: Job) -> Outcome:
-        self._connection.execute("SAVEPOINT one_write")
+    def _run_in_group(self, job: Job) -> Outcome:
+        """Run a job that shares its transaction. Raises what the job raised, unless it had written nothing by then."""
+        changes_before = self._connection.total_changes()
         try:
-            result = self._drive(job)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this caller's answer and nobody else's
-            self._connection.execute("ROLLBACK TO one_write")  # raises where the transaction is gone
-            self._connection.execute("RELEASE one_write")
+            return Outcome(job, self._drive(job))
+        except Exception as error:
+            if self._connection.total_changes() != changes_before or not self._connection.in_transaction:
+                raise
             return Outcome(job, error=_for_caller(error))
-        self._connection.execute("RELEASE one_write")
-        return Outcome(job, result)
 
-    def _finish_alone(self, job: Job) -> Outcome:
+    def _take(self, group: list[Job]) -> bool:
         try:
+            group.append(self._waiting.popleft())
+        except IndexError:
+            return False
+        return True
+
+    def _commit_alone(self, job: Job) -> Outcome:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
             result = self._drive(job)
             self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this caller's answer
             self._roll_back()
             return Outcome(job, error=_for_caller(error))
         return Outcome(job, result)

@@ -9,6 +9,8 @@ from sprocket_factory.errors import Fault, Invalid, NotAcceptable
 
 JSON = "application/json"
 
+_USUAL = (b"*/*", b"application/json", b"application/json, */*")
+
 
 async def check_request(request: Request[Any, Any, Any]) -> None:
     """Raise a refusal for what the endpoint would otherwise silently ignore.
@@ -42,7 +44,7 @@ def _wrong_parameter(name: str, detail: str) -> Invalid:
 def _check_accept(request: Request[Any, Any, Any]) -> None:
     # Straight from the scope: Litestar would build an object of all headers first, for 4 µs a request.
     for name, value in request.scope["headers"]:
-        if name == b"accept" and b"*/*" not in value and "gives" in request.route_handler.opt:
+        if name == b"accept" and value not in _USUAL and "gives" in request.route_handler.opt:
             if request.accept.best_match([JSON]) is None:
                 accepted = value.decode("latin-1")
                 raise NotAcceptable(f"Nothing of {accepted!r} can be given here.", hint=f"Accept {JSON}.")

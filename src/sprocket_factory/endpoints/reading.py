@@ -71,7 +71,7 @@ def _decode(body: bytes, type_: type[T], in_path: dict[str, int]) -> T:
 
 def _refuse_duplicates(body: bytes) -> None:
     # msgspec takes the last of two members with one name; which one the caller meant is anybody's guess.
-    json.loads(body, object_pairs_hook=_unique)
+    _find_duplicates(body.decode())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
@@ -80,14 +80,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
         raise Invalid(f"The member {name!r} is named twice.", faults=[Fault(f"/{_escape(name)}", "Named twice.")])
 
 
+_find_duplicates = json.JSONDecoder(object_pairs_hook=_unique).decode
+
+
 def _check_content(request: Request[Any, Any, Any]) -> None:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("Compressed bodies are not read here.", hint="Send it without Content-Encoding.")
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.strip().lower().replace('"', "")
-    if media_type.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+    content_type = b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding" and value != b"identity":
+            raise UnsupportedMediaType("Compressed bodies are not read here.", hint="Send it as it is.")
+        if name == b"content-type":
+            content_type = value
+    if content_type == b"application/json":
+        return
+    media_type, _, parameters = content_type.decode("latin-1").lower().partition(";")
+    charset = parameters.strip().replace('"', "")
+    if media_type.strip() != "application/json" or charset not in {"", "charset=utf-8"}:
         raise UnsupportedMediaType(
-            f"The body is declared as {request.headers.get('content-type', 'nothing')!r}.",
+            f"The body is declared as {content_type.decode('latin-1') or 'nothing'!r}.",
             hint="Send JSON with Content-Type: application/json.",
         )
 
