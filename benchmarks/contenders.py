@@ -1,0 +1,91 @@
+"""The two that are compared, the product and the bare limit, each as it is started, filled and asked."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.load import ROOT, Load, finish_load, start_load
+from benchmarks.servers import Server, serve
+
+SPROCKETS_PATH = "/sprocketFactory/v1/sprockets"
+SPROCKET = '{"teeth":20,"pitch_diameter":162.37,"outside_diameter":175.61,"pitch":25.4}'
+
+
+class Contender(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the two, running, with the file that it stores in."""
+
+    name: str
+    server: Server
+    database: Path
+
+
+def build_environment() -> dict[str, str]:
+    """Return the caller's environment with this checkout importable.
+
+    Settings of the product are left out, so that its defaults are what is measured.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPROCKET_FACTORY_")}
+    paths = [str(ROOT / "src"), str(ROOT), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
+
+
+@contextmanager
+def serve_bare(folder: Path) -> Iterator[Contender]:
+    """Run the bare limit on a database of its own in this folder."""
+    database = folder / "bare.db"
+
+    def argv_for(port: int) -> Sequence[str]:
+        return [sys.executable, "-m", "benchmarks.baselines.bare", "--port", str(port), "--database", str(database)]
+
+    with serve(argv_for, build_environment(), folder, SPROCKETS_PATH) as server:
+        yield Contender(name="bare", server=server, database=database)
+
+
+@contextmanager
+def serve_product(folder: Path) -> Iterator[Contender]:
+    """Run the product as an operator would, under its default settings, on `product.db` in this folder."""
+    database = folder / "product.db"
+
+    def argv_for(port: int) -> Sequence[str]:
+        command = [sys.executable, "-m", "sprocket_factory", "serve"]
+        return [*command, "--port", str(port), "--database-url", f"sqlite:///{database}"]
+
+    with serve(argv_for, build_environment(), folder, SPROCKETS_PATH) as server:
+        yield Contender(name="product", server=server, database=database)
+
+
+def load_product(folder: Path, *files: Path) -> None:
+    """Load files into `product.db` in this folder. Raises RuntimeError with what the product says if it refuses."""
+    command = [sys.executable, "-m", "sprocket_factory", "load", "--database-url", f"sqlite:///{folder / 'product.db'}"]
+    argv = [*command, *map(str, files)]
+    # What it prints is kept from the terminal, where a progress bar of ours is being drawn.
+    done = subprocess.run(argv, check=False, env=build_environment(), cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"load ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def list_sprocket_paths(contender: Contender) -> list[str]:
+    """Return the path of every sprocket there is."""
+    url = f"http://127.0.0.1:{contender.server.port}{SPROCKETS_PATH}"
+    with urllib.request.urlopen(url) as answer:
+        return [f"{SPROCKETS_PATH}/{sprocket['id']}" for sprocket in msgspec.json.decode(answer.read())]
+
+
+def get_sprockets(contender: Contender, paths: Sequence[str], connections: int, seconds: float) -> Load:
+    """Ask for single sprockets on so many connections for so many seconds."""
+    options = ["--connections", str(connections), "--seconds", str(seconds)]
+    return finish_load(start_load(contender.server.port, paths, *options))
+
+
+def post_sprockets(contender: Contender, connections: int, *, seconds: float = 3600, requests: float = 1e12) -> Load:
+    """Add sprockets on so many connections, for so many seconds or until so many are stored."""
+    options = ["--method", "POST", "--body", SPROCKET, "--connections", str(connections)]
+    options += ["--seconds", str(seconds), "--requests", str(requests)]
+    return finish_load(start_load(contender.server.port, [SPROCKETS_PATH], *options))

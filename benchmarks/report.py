@@ -1,0 +1,106 @@
+"""What the scripts share towards the person who runs them: options, folder, machine, progress and verdict."""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import apsw
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+PACKAGES = ("uvicorn", "uvloop", "httptools", "msgspec", "litestar")
+IN_MEMORY = ("tmpfs", "ramfs")
+
+# Into a file or a pipe the tables go at a width that breaks no cell.
+console = Console(width=None if sys.stdout.isatty() else 120)
+
+
+def build_parser(what: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that every script has."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(".benchmarks"),
+        help="where the databases go; on a real disk, since every commit waits for it (default: %(default)s)",
+    )
+    return parser
+
+
+def find_file_system(folder: Path) -> str:
+    """Return the type of the file system that a folder lies on, such as ext4."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    above = [(point, kind) for point, kind in mounts if folder.resolve().is_relative_to(point)]
+    # The longest mount point is the innermost; of equal ones the last mounted covers the others.
+    return max(reversed(above), key=lambda mount: len(mount[0]))[1]
+
+
+@contextmanager
+def make_folder(inside: Path) -> Iterator[Path]:
+    """Make a folder for one run, removed at the end of the block. Exits where a sync of the disk would cost nothing."""
+    inside.mkdir(parents=True, exist_ok=True)
+    if find_file_system(inside) in IN_MEMORY:
+        raise SystemExit(f"{inside} lies in memory, where a durable write costs nothing: use --folder.")
+    with tempfile.TemporaryDirectory(dir=inside.resolve()) as folder:
+        # The product looks for a .env upwards from where it runs, and is to find no settings of the checkout around it.
+        Path(folder, ".env").touch()
+        yield Path(folder)
+
+
+def measure_sync(folder: Path, times: int = 200) -> float:
+    """Return the median time in seconds to append 4 KiB to a file and sync it: the least that a commit can take."""
+    taken = []
+    with (folder / "sync").open("wb", buffering=0) as file:
+        for _ in range(times):
+            started_at = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            taken.append(time.perf_counter() - started_at)
+    return statistics.median(taken)
+
+
+def find_processor() -> str:
+    """Return the name of the processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def list_versions() -> str:
+    """Return the versions of what takes part, as one line."""
+    parts = [f"{platform.python_implementation()} {platform.python_version()}", f"SQLite {apsw.sqlite_lib_version()}"]
+    for package in PACKAGES:
+        try:
+            parts.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(parts)
+
+
+def print_heading(title: str, folder: Path) -> None:
+    """Print what is measured and on what: without it the figures say nothing."""
+    console.rule(title)
+    console.print(list_versions())
+    machine = f"{len(os.sched_getaffinity(0))} cores of {find_processor()}, Linux {platform.release()}"
+    console.print(f"{machine}, load average {os.getloadavg()[0]:.2f}")
+    console.print(f"{find_file_system(folder)}, a sync of 4 KiB takes {measure_sync(folder) * 1e6:.0f} µs")
+
+
+def show_progress() -> Progress:
+    """Return a progress bar for the error output, drawn rarely: what draws it is measured beside."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    drawn = Console(stderr=True)
+    return Progress(*columns, console=drawn, transient=True, refresh_per_second=2, disable=not drawn.is_terminal)
+
+
+def print_verdict(target: str, *, holds: bool) -> int:
+    """Print whether a target holds, and return the exit code."""
+    console.print(f"[green]holds[/]: {target}" if holds else f"[red]missed[/]: {target}")
+    return 0 if holds else 1
