@@ -1,0 +1,123 @@
+"""What the tests are made with: callers, the service in a thread, the program as a process."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import uvloop
+
+from sprocket_factory.app import build_app
+from sprocket_factory.database import Database, open_database
+from sprocket_factory.server import Server, address_of, listen, make_server
+from sprocket_factory.settings import Settings
+
+BASE_PATH = "/sprocketFactory/v1"
+
+START_SECONDS = 20
+
+
+class Client(httpx.Client):
+    """A caller of the API: paths are relative to its base path, unless they begin with the server's address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(base_url=address + BASE_PATH, timeout=20, trust_env=False)
+        self.address = address
+
+    def speak(self, request: bytes) -> bytes:
+        """Send bytes as they are, on a connection of their own, and return everything that comes back."""
+        url = httpx.URL(self.address)
+        with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+class Service:
+    """The whole service in a thread of the tests' own process, with real sockets and a real database file."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database: Database
+        self.loop: asyncio.AbstractEventLoop
+        self._server: Server
+        self._listener = listen("127.0.0.1", 0)
+        self.address = address_of(self._listener)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="service")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(START_SECONDS), "the service did not start"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.loop.call_soon_threadsafe(self._server.stop)
+        self._thread.join()
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a coroutine function in the service's own loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.loop).result(START_SECONDS)
+
+    async def _run(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.database = await open_database(self.settings.database_url)
+        self._server = make_server(build_app(self.settings, self.database))
+        self.loop.call_soon(self._ready.set)
+        await self._server.serve(sockets=[self._listener])
+        await self.database.close()
+
+
+class Program:
+    """`sprocket-factory` as a process of its own, for what only a process can show: exit codes, signals, kill -9."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sprocket_factory", *arguments],
+            cwd=folder,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = ""
+
+    def wait_for_address(self) -> str:
+        """Return the address it says it serves at."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                return found.group()
+        raise AssertionError(f"It ended without serving: {self.output}")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self.process.kill()
+        self.process.communicate()
+
+    def stop(self) -> int:
+        """End it in order and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.stdout is not None
+        with self.process.stdout as rest:
+            self.output += rest.read()
+        return self.process.wait(START_SECONDS)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what would set the program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SPROCKET_FACTORY_")}
+
+
+def a_sprocket(**members: object) -> dict[str, object]:
+    """Return a sprocket as one posts it, with these members instead of the usual ones."""
+    return {"teeth": 20, "pitch_diameter": 162.37, "outside_diameter": 175.61, "pitch": 25.4} | members

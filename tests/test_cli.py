@@ -1,0 +1,123 @@
+"""The command line: settings, starting, stopping."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness import BASE_PATH, Program, clean_environment
+from sprocket_factory.settings import Settings
+
+
+def run(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "sprocket_factory", *arguments],
+        cwd=folder,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_serve_announces_a_new_database_with_its_absolute_path(start: Callable[..., Program], tmp_path: Path) -> None:
+    """A slip in an address shows at once; the second start finds the database and announces none."""
+    first = start("serve", "--port", "0")
+    first.wait_for_address()
+    assert 0 == first.stop()
+    second = start("serve", "--port", "0", "--must-exist")
+    second.wait_for_address()
+    assert 0 == second.stop()
+
+    assert f"Made a new database: {tmp_path / 'sprocket-factory.db'}" in first.output
+    assert "Made a new database" not in second.output
+
+
+def test_serve_refuses_to_make_a_database_where_it_must_exist(tmp_path: Path) -> None:
+    """`--must-exist` ends with a sentence that names the path."""
+    done = run("serve", "--must-exist", folder=tmp_path)
+
+    assert 1 == done.returncode
+    assert f"There is no database at {tmp_path / 'sprocket-factory.db'}." in done.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - it must not listen there
+def test_serve_refuses_any_address_but_loopback(tmp_path: Path, host: str) -> None:
+    """As long as nobody is asked for a key, nobody from outside may reach the service."""
+    done = run("serve", "--host", host, "--port", "0", folder=tmp_path)
+
+    assert 1 == done.returncode
+    assert f"{host} is not loopback" in done.stderr
+
+
+def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path: Path) -> None:
+    """The refusal names the port and what to do."""
+    port = start("serve", "--port", "0").wait_for_address().rsplit(":", 1)[1]
+
+    done = run("serve", "--port", port, folder=tmp_path)
+
+    assert 1 == done.returncode
+    assert f"Cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+def test_a_flag_outdoes_the_environment_and_the_environment_outdoes_the_file(tmp_path: Path) -> None:
+    """Settings come from flags, SPROCKET_FACTORY_* and .env, in this order."""
+    (tmp_path / ".env").write_text(
+        "SPROCKET_FACTORY_DATABASE_URL=sqlite:///from_file.db\nSPROCKET_FACTORY_MUST_EXIST=1\n"
+    )
+
+    from_file = run("serve", folder=tmp_path)
+    from_environment = run("serve", folder=tmp_path, SPROCKET_FACTORY_DATABASE_URL="sqlite:///from_environment.db")
+    from_flag = run(
+        "serve",
+        "--database-url",
+        "sqlite:///from_flag.db",
+        folder=tmp_path,
+        SPROCKET_FACTORY_DATABASE_URL="sqlite:///from_environment.db",
+    )
+
+    assert ["from_file", "from_environment", "from_flag"] == [
+        re.findall(r"(\w+)\.db", done.stderr)[0] for done in (from_file, from_environment, from_flag)
+    ]
+
+
+def test_the_example_file_shows_every_setting() -> None:
+    """.env.example names each setting with its default."""
+    example = Path(__file__).parent.parent.joinpath(".env.example").read_text()
+
+    for setting in fields(Settings):
+        assert f"SPROCKET_FACTORY_{setting.name.upper()}=" in example
+
+
+def test_sigterm_ends_in_order(start: Callable[..., Program]) -> None:
+    """The exit code is 0 and nothing is complained of."""
+    server = start("serve", "--port", "0")
+    server.wait_for_address()
+
+    assert 0 == server.stop()
+    assert "ERROR" not in server.output
+
+
+def test_the_demo_shows_three_factories_two_days_and_a_catalogue(start: Callable[..., Program]) -> None:
+    """Every address it prints answers, and the three requests it offers to paste work."""
+    demo = start("demo", "--port", "0")
+    address = demo.wait_for_address()
+    records = httpx.get(f"{address}{BASE_PATH}/production", trust_env=False).json()
+    catalogue = httpx.get(f"{address}{BASE_PATH}/sprockets", trust_env=False).json()
+    assert 0 == demo.stop()
+
+    assert {1, 2, 3} == {record["factory_id"] for record in records}
+    assert 3 * (2 * 24 * 60 + 1) <= len(records)
+    assert 90 < len(catalogue)
+    assert 3 == demo.output.count("  curl ")
+    body = re.search(r"-d '(\{.*\})'", demo.output)
+    assert body is not None
+    assert {"teeth", "pitch_diameter", "outside_diameter", "pitch"} == set(json.loads(body.group(1)))

@@ -1,0 +1,312 @@
+"""What the embedded database promises to those who write through it, beneath HTTP: faults inside a group of writes."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import httpx
+import pytest
+
+from harness import Program, a_sprocket
+from sprocket_factory.database import Database, Transaction, open_database, sqlite_writer
+from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
+from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
+
+NEW = NewSprocket(teeth=20, pitch_diameter=162.37, outside_diameter=175.61, pitch=25.4)
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Database]:
+    """Give an open database."""
+    database = await open_database(f"sqlite:///{path}")
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def as_one_group(database: Database, *writes: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Run writes so that the writer takes them together: it is held up until all of them wait."""
+    gate = threading.Event()
+
+    async def hold(_tx: Transaction) -> None:
+        gate.wait()
+
+    held = asyncio.ensure_future(database.write(hold, by="test"))
+    await asyncio.sleep(0)
+    waiting = [asyncio.ensure_future(write()) for write in writes]
+    await asyncio.sleep(0)
+    gate.set()
+    await held
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def count(database: Database, what: str = "sprockets") -> int:
+    """Return how many rows a table has."""
+    row = await database.one(f"SELECT count(*) FROM {what}")
+    assert row is not None
+    return int(row[0])
+
+
+async def refuse(tx: Transaction) -> None:
+    """Write something, then say no."""
+    await add_sprocket(tx, NEW)
+    raise Invalid("No.")
+
+
+async def break_down(tx: Transaction) -> None:
+    """Write something, then fail as a bug would."""
+    await add_sprocket(tx, NEW)
+    raise ZeroDivisionError
+
+
+async def fill(tx: Transaction) -> None:
+    """Write until the disk is full: the file may not grow any more."""
+    await tx.run("INSERT INTO factories (name, time_zone) VALUES ('big', :zone)", zone="x" * 50_000_000)
+
+
+async def limit_pages(tx: Transaction, pages: int) -> None:
+    """Let the file have so many pages and no more, as a full disk would."""
+    await tx.run(f"PRAGMA max_page_count = {pages}")
+
+
+@pytest.mark.parametrize(("failing", "expected"), [(refuse, Invalid), (break_down, ZeroDivisionError)])
+async def test_a_write_that_fails_inside_a_group_harms_no_other(
+    tmp_path: Path, failing: Callable[[Transaction], Coroutine[Any, Any, None]], expected: type[Exception]
+) -> None:
+    """The others of the group are stored and answered; of the failed one there is no trace."""
+    async with opened(tmp_path / "a.db") as database:
+        first, failed, last = await as_one_group(
+            database,
+            lambda: database.write(add_sprocket, NEW, by="test"),
+            lambda: database.write(failing, by="test"),
+            lambda: database.write(add_sprocket, NEW, by="test"),
+        )
+
+        assert [1, expected, 2] == [first.id, type(failed), last.id]
+        assert 2 == await count(database)
+
+
+async def test_a_full_disk_inside_a_group_harms_no_other(tmp_path: Path) -> None:
+    """SQLite rolls the whole transaction back; the others are written again alone, and none is answered too early."""
+    async with opened(tmp_path / "a.db") as database:
+        await database.write(limit_pages, 100, by="test")
+
+        first, failed, last = await as_one_group(
+            database,
+            lambda: database.write(add_sprocket, NEW, by="test"),
+            lambda: database.write(fill, by="test"),
+            lambda: database.write(add_sprocket, NEW, by="test"),
+        )
+
+        assert [1, StorageFull, 2] == [first.id, type(failed), last.id]
+        assert [2, 0] == [await count(database), await count(database, "factories")]
+
+
+async def test_writing_recovers_by_itself_when_space_returns(tmp_path: Path) -> None:
+    """A full disk refuses writes with StorageFull, reads go on, and nothing has to be restarted afterwards."""
+    async with opened(tmp_path / "a.db") as database:
+        await database.write(limit_pages, 100, by="test")
+        with pytest.raises(StorageFull):
+            await database.write(fill, by="test")
+        assert 0 == await count(database, "factories")
+
+        await database.write(limit_pages, 1_000_000, by="test")
+        await database.write(fill, by="test")
+
+        assert 1 == await count(database, "factories")
+
+
+async def test_a_write_that_waits_for_something_else_is_a_bug_that_is_told(tmp_path: Path) -> None:
+    """A write function may wait for its transaction alone: anything else would hold up every other write."""
+
+    async def wait_elsewhere(_tx: Transaction) -> None:
+        await asyncio.sleep(0)
+
+    async with opened(tmp_path / "a.db") as database:
+        with pytest.raises(RuntimeError, match="wait_elsewhere waits for something other than its transaction"):
+            await database.write(wait_elsewhere, by="test")
+
+        assert 1 == (await database.write(add_sprocket, NEW, by="test")).id
+
+
+async def test_only_the_writers_thread_may_use_a_transaction(tmp_path: Path) -> None:
+    """A transaction that was carried out of its write function raises instead of writing in somebody else's."""
+    carried: list[Transaction] = []
+
+    async def carry_out(tx: Transaction) -> None:
+        carried.append(tx)
+
+    async with opened(tmp_path / "a.db") as database:
+        await database.write(carry_out, by="test")
+
+        with pytest.raises(RuntimeError, match="Only the writer's thread"):
+            await carried[0].run("DELETE FROM sprockets")
+
+
+async def test_a_write_whose_turn_does_not_come_is_refused_and_never_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited for the busy time-out gets Busy, and its caller may trust that it was not stored."""
+    monkeypatch.setattr(sqlite_writer, "BUSY_SECONDS", 0.05)
+    begun, gate = threading.Event(), threading.Event()
+
+    async def hold(_tx: Transaction) -> None:
+        begun.set()
+        gate.wait()
+
+    async with opened(tmp_path / "a.db") as database:
+        held = asyncio.ensure_future(database.write(hold, by="test"))
+        await asyncio.to_thread(begun.wait)
+        with pytest.raises(Busy):
+            await database.write(add_sprocket, NEW, by="test")
+        gate.set()
+        await held
+
+        assert 1 == (await database.write(add_sprocket, NEW, by="test")).id
+        assert 1 == await count(database)
+
+
+async def test_reads_go_on_while_another_process_holds_the_write_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is held elsewhere refuses writes with Busy within the busy time-out; reads do not notice."""
+    monkeypatch.setattr("sprocket_factory.database.sqlite.BUSY_SECONDS", 0.05)
+    async with opened(tmp_path / "a.db") as database:
+        other = apsw.Connection(str(tmp_path / "a.db"))
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(Busy):
+            await database.write(add_sprocket, NEW, by="test")
+
+        assert 0 == await count(database)
+        other.execute("ROLLBACK")
+        assert 1 == (await database.write(add_sprocket, NEW, by="test")).id
+        other.close()
+
+
+async def test_a_stream_is_one_snapshot_and_there_are_only_so_many(tmp_path: Path) -> None:
+    """What is written while a list is read does not show in it; a ninth list at once is refused."""
+    async with opened(tmp_path / "a.db") as database:
+
+        async def add_many(tx: Transaction) -> None:
+            for _ in range(3000):
+                await add_sprocket(tx, NEW)
+
+        await database.write(add_many, by="test")
+        streams = [database.stream(int, "SELECT id FROM sprockets ORDER BY id") for _ in range(8)]
+        firsts = [await anext(stream) for stream in streams]
+        await database.write(add_many, by="test")
+        with pytest.raises(Busy):
+            await anext(database.stream(int, "SELECT id FROM sprockets"))
+
+        rows = [row for chunks in [firsts[0], *[chunk async for chunk in streams[0]]] for row in chunks]
+
+        assert list(range(1, 3001)) == rows
+        for stream in streams:
+            await stream.aclose()
+        assert 6000 == sum([len(chunk) async for chunk in database.stream(int, "SELECT id FROM sprockets")])
+
+
+async def test_closing_finishes_what_was_taken_and_refuses_what_comes_later(tmp_path: Path) -> None:
+    """A write that waits when the database closes is stored and answered; one that comes later is Unavailable."""
+    async with opened(tmp_path / "a.db") as database:
+        writes = [asyncio.ensure_future(database.write(add_sprocket, NEW, by="test")) for _ in range(20)]
+        await asyncio.sleep(0)
+    assert 20 == len({(await write).id for write in writes})
+
+    with pytest.raises(Unavailable):
+        await database.write(add_sprocket, NEW, by="test")
+
+
+async def test_fault_36_what_is_not_our_database_is_refused(tmp_path: Path) -> None:
+    """A file that is no database, or another program's, is refused at the start, and left as it is."""
+    text = tmp_path / "notes.txt"
+    text.write_text("nothing of a database " * 100)
+    foreign = tmp_path / "foreign.db"
+    connection = apsw.Connection(str(foreign))
+    connection.execute("CREATE TABLE theirs (id)")
+    connection.close()
+
+    for path, reason in [(text, "no SQLite database"), (foreign, "another program's")]:
+        before = path.read_bytes()
+        with pytest.raises(Unusable, match=reason):
+            await open_database(f"sqlite:///{path}")
+        assert before == path.read_bytes()
+
+
+async def test_fault_36_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """A program older than the database says so instead of guessing."""
+
+    async def pretend(tx: Transaction) -> None:
+        await tx.run("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', '')")
+
+    async with opened(tmp_path / "a.db") as database:
+        await database.write(pretend, by="test")
+
+    with pytest.raises(Unusable, match=r"version 9999.*newer program"):
+        await open_database(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+async def test_fault_36_a_missing_database_is_refused_where_it_must_exist(tmp_path: Path) -> None:
+    """`--must-exist` keeps a slip in an address from making an empty database."""
+    with pytest.raises(Unusable, match="no database at"):
+        await open_database(f"sqlite:///{tmp_path / 'a.db'}", must_exist=True)
+
+    assert [] == os.listdir(tmp_path)  # noqa: PTH208 - the loop has nothing else to do
+
+
+@pytest.mark.parametrize("url", ["", "factory.db", "mysql://x/y", "sqlite://host/x", "sqlite:///x?y=z"])
+async def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """The refusal shows how one is written."""
+    with pytest.raises(Unusable, match=r"sqlite:///file\.db"):
+        await open_database(url)
+
+
+def test_fault_01_every_acknowledged_sprocket_survives_kill_9(start: Callable[..., Program], tmp_path: Path) -> None:
+    """The server is killed under load; after the restart each sprocket that was answered with 201 is there, once."""
+    acknowledged: list[int] = []
+
+    def post_for_ever(address: str) -> None:
+        with httpx.Client(base_url=f"{address}/sprocketFactory/v1", trust_env=False) as client:
+            while True:
+                try:
+                    answer = client.post("/sprockets", json=a_sprocket())
+                except httpx.TransportError:
+                    return
+                assert 201 == answer.status_code
+                acknowledged.append(answer.json()["id"])
+
+    for _ in range(3):
+        server = start("serve", "--port", "0", "--database-url", f"sqlite:///{tmp_path / 'a.db'}")
+        address = server.wait_for_address()
+        goal = len(acknowledged) + 300
+        callers = [threading.Thread(target=post_for_ever, args=(address,)) for _ in range(8)]
+        for caller in callers:
+            caller.start()
+        while len(acknowledged) < goal:
+            time.sleep(0.005)
+        server.kill()
+        for caller in callers:
+            caller.join()
+
+    server = start("serve", "--port", "0", "--database-url", f"sqlite:///{tmp_path / 'a.db'}", "--must-exist")
+    stored = [
+        sprocket["id"] for sprocket in httpx.get(f"{server.wait_for_address()}/sprocketFactory/v1/sprockets").json()
+    ]
+
+    assert len(acknowledged) == len(set(acknowledged))
+    assert set(acknowledged) <= set(stored)
+    # At each kill every caller had at most one write under way that was never answered.
+    assert len(stored) <= len(acknowledged) + 3 * len(callers), (
+        "more than one unanswered write for each caller and kill"
+    )
+    connection = apsw.Connection(str(tmp_path / "a.db"))
+    assert "ok" == connection.pragma("integrity_check")
+    connection.close()

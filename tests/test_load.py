@@ -1,0 +1,245 @@
+"""`sprocket-factory load`: files of factories, production and sprockets."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from harness import BASE_PATH, Program, a_sprocket, clean_environment
+
+TIMES = [1611194818, 1611194878, 1611194938.5]
+
+
+def a_seed(**chart_data: object) -> dict[str, Any]:
+    """Return a file of one factory with three records and two equal sprockets, with these columns instead."""
+    columns = {
+        "sprocket_production_actual": [32, 29, 31],
+        "sprocket_production_goal": [32, 30, 31],
+        "time": TIMES,
+    } | chart_data
+    return {
+        "factories": [{"factory": {"name": "Factory 1", "chart_data": columns}}],
+        "sprockets": [a_sprocket(), a_sprocket()],
+    }
+
+
+class Loader:
+    """Runs `load` in a folder with a database of its own."""
+
+    def __init__(self, folder: Path, start: Callable[..., Program]) -> None:
+        self.folder = folder
+        self._start = start
+
+    def load(self, name: str, content: object, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Write the content to a file and load it."""
+        file = self.folder / name
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        return subprocess.run(
+            [sys.executable, "-m", "sprocket_factory", "load", str(file), *arguments],
+            cwd=self.folder,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def get(self, path: str) -> Any:
+        """Return what the API says about the database."""
+        server = self._start("serve", "--port", "0")
+        answer = httpx.get(server.wait_for_address() + BASE_PATH + path, trust_env=False)
+        assert 0 == server.stop()
+        assert 200 == answer.status_code
+        return answer.json()
+
+
+@pytest.fixture
+def loader(tmp_path: Path, start: Callable[..., Program]) -> Loader:
+    """Return what loads files."""
+    return Loader(tmp_path, start)
+
+
+def counts(output: str) -> dict[str, list[int]]:
+    """Return created, replaced, unchanged and skipped of each entity from the table that load prints."""
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if "│" in line]
+    return {name: [int(cell.replace(",", "")) for cell in cells] for name, *cells in rows}
+
+
+def test_a_file_of_factories_and_sprockets_is_loaded_as_it_is(loader: Loader) -> None:
+    """Columns become records with the file's values and instants; the database is made on the way."""
+    done = loader.load("seed.json", a_seed())
+
+    assert 0 == done.returncode, done.stderr
+    assert {"Factories": [1, 0, 0, 0], "Production": [3, 0, 0, 0], "Sprockets": [2, 0, 0, 0]} == counts(done.stdout)
+    assert f"Made a new database: {loader.folder / 'sprocket-factory.db'}" in done.stderr
+    records = loader.get("/production")
+    assert TIMES == [datetime.fromisoformat(record["time"]).timestamp() for record in records]
+    assert [(32, 32), (29, 30), (31, 31)] == [
+        (record["sprocket_production_actual"], record["sprocket_production_goal"]) for record in records
+    ]
+
+
+def test_loading_the_same_file_again_changes_nothing(loader: Loader) -> None:
+    """Factories are known by name, production by factory and time, and a sprocket type is stored as often as named."""
+    loader.load("seed.json", a_seed())
+
+    again = loader.load("seed.json", a_seed())
+
+    assert {"Factories": [0, 0, 1, 0], "Production": [0, 0, 3, 0], "Sprockets": [0, 0, 2, 0]} == counts(again.stdout)
+    assert [3, 2] == [len(loader.get("/production")), len(loader.get("/sprockets"))]
+
+
+def test_a_type_that_is_stored_once_and_named_twice_is_added_once(loader: Loader) -> None:
+    """A type is stored as often as the file names it and no more."""
+    loader.load("one.json", {"sprockets": [a_sprocket()]})
+
+    done = loader.load("three.json", {"sprockets": [a_sprocket(), a_sprocket(), a_sprocket(teeth=21)]})
+
+    assert [2, 0, 1, 0] == counts(done.stdout)["Sprockets"]
+
+
+def test_duplicates_are_added_where_they_are_allowed(loader: Loader) -> None:
+    """`--allow-duplicates` adds every type of the file once more."""
+    loader.load("one.json", {"sprockets": [a_sprocket()]})
+
+    done = loader.load("one.json", {"sprockets": [a_sprocket()]}, "--allow-duplicates")
+
+    assert [1, 0, 0, 0] == counts(done.stdout)["Sprockets"]
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "expected", "stored"),
+    [("replace", [0, 1, 2, 0], [32, 99, 31]), ("skip", [0, 0, 2, 1], [32, 29, 31])],
+)
+def test_a_record_with_other_values_is_replaced_or_skipped_as_told(
+    loader: Loader, on_conflict: str, expected: list[int], stored: list[int]
+) -> None:
+    """`--on-conflict` says what becomes of a record that is stored with other values."""
+    loader.load("seed.json", a_seed())
+
+    done = loader.load("other.json", a_seed(sprocket_production_actual=[32, 99, 31]), "--on-conflict", on_conflict)
+
+    assert expected == counts(done.stdout)["Production"]
+    assert stored == [record["sprocket_production_actual"] for record in loader.get("/production")]
+
+
+def test_a_record_with_other_values_is_refused_unless_told_otherwise(loader: Loader) -> None:
+    """The refusal names the file, the row and both values; nothing of the file is stored."""
+    loader.load("seed.json", a_seed())
+    other = a_seed(sprocket_production_actual=[32, 99, 31])
+    other["sprockets"].append(a_sprocket(teeth=21))
+
+    done = loader.load("other.json", other)
+
+    assert 1 == done.returncode
+    assert "other.json: 1 of the rows say otherwise than what is stored" in done.stderr
+    assert "row 2: Factory 1 at 2021-01-21T02:07:58Z stands at actual 29, goal 30; the row says 99, 30." in done.stderr
+    assert 2 == len(loader.get("/sprockets"))
+
+
+@pytest.mark.parametrize(
+    ("chart_data", "place"),
+    [
+        ({"time": [1611194818, 1611194878]}, "/factories/0/factory/chart_data: The columns are of unequal length"),
+        ({"sprocket_production_goal": [32, 30, "31"]}, "sprocket_production_goal/2: Expected int, got str"),
+        ({"sprocket_production_actual": [32, -1, 31]}, "sprocket_production_actual/1: Expected int >= 0"),
+        ({"sprocket_production_actual": [32, 1.5, 31]}, "sprocket_production_actual/1: Expected int, got float"),
+        ({"sprocket_production_actual": [32, 2**31, 31]}, "sprocket_production_actual/1: Expected int <= 2147483647"),
+        ({"time": [1611194818, 1611194878, 1611194938000]}, "chart_data/time/2: The time '1611194938000' is outside"),
+        ({"time": ["2021-01-21T02:06:58", 1, 1]}, "chart_data/time/0: The time '2021-01-21T02:06:58' has no zone"),
+        ({"extra": []}, "contains unknown field extra"),
+    ],
+)
+def test_a_wrong_column_is_refused_with_its_place(loader: Loader, chart_data: dict[str, object], place: str) -> None:
+    """The refusal names the file and the place in it, and not even the right factories of the file are stored."""
+    wrong = a_seed(**chart_data)
+    wrong["factories"].insert(0, {"factory": a_seed()["factories"][0]["factory"] | {"name": "Right"}})
+
+    done = loader.load("wrong.json", wrong)
+
+    assert 1 == done.returncode
+    assert "wrong.json" in done.stderr
+    assert place.replace("factories/0", "factories/1") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [[], []] == [loader.get("/production"), loader.get("/sprockets")]
+
+
+def test_a_missing_member_is_named(loader: Loader) -> None:
+    """A file without a column is refused with the name of the column and where it should be."""
+    wrong = a_seed()
+    del wrong["factories"][0]["factory"]["chart_data"]["time"]
+
+    done = loader.load("wrong.json", wrong)
+
+    assert 1 == done.returncode
+    assert "/factories/0/factory/chart_data: Object missing required field time" in done.stderr
+
+
+CSV = """sprocket_production_goal,time,factory_id,sprocket_production_actual
+32,2021-01-21T03:06:58+01:00,1,32
+30,1611194878,1,29
+"""
+
+NDJSON = """{"factory_id":1,"time":"2021-01-21T02:06:58Z","sprocket_production_actual":32,"sprocket_production_goal":32}
+
+{"sprocket_production_goal": 30, "time": 1611194878, "factory_id": 1, "sprocket_production_actual": 29}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("r.csv", CSV), ("r.csv", "\ufeff" + CSV.replace("\n", "\r\n")), ("r.ndjson", NDJSON)]
+)
+def test_records_are_loaded_from_csv_and_ndjson(loader: Loader, name: str, content: str) -> None:
+    """Members and columns stand in any order; a byte order mark, CRLF and blank lines are passed over."""
+    loader.load("seed.json", {"factories": a_seed()["factories"]})
+
+    done = loader.load(name, content)
+
+    assert 0 == done.returncode, done.stderr
+    assert [0, 0, 2, 0] == counts(done.stdout)["Production"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("r.csv", CSV.replace("goal", "gaol"), "There is no column 'sprocket_production_gaol'. Did you mean"),
+        ("r.csv", CSV.replace("factory_id", "time"), "The column factory_id is missing."),
+        ("r.csv", CSV.replace("30,", "+30,"), "row 2 /sprocket_production_goal: '+30' is no whole number"),
+        ("r.csv", CSV.replace("30,", "30,1,"), "row 2: The row has 5 cells, the header 4."),
+        ("r.csv", CSV.replace("1611194878", "yesterday"), "row 2 /time: 'yesterday' is not a time."),
+        ("r.csv", CSV + '30,"1611194878', "Row 3 opens a quotation mark and never closes it."),
+        ("r.csv", CSV.replace(",1,", ",7,"), "row 1 /factory_id: No factory has the id 7."),
+        ("r.ndjson", NDJSON.replace("29}", "29"), "row 2"),
+        ("r.ndjson", NDJSON.replace("29}", "2.0}"), "row 2 /sprocket_production_actual: Expected int, got float."),
+        ("r.ndjson", NDJSON.replace("29}", '29, "time": 1611194878}'), "row 2 /time: Named twice."),
+        ("r.xml", "<records/>", "Nothing is known of .xml files."),
+        ("r.json", "[1, 2", "The body is no JSON that can be read"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_number(loader: Loader, name: str, content: str, complaint: str) -> None:
+    """The refusal says which row and why; the right rows of the file are not stored either."""
+    no_records: dict[str, object] = {"time": [], "sprocket_production_actual": [], "sprocket_production_goal": []}
+    loader.load("factory.json", {"factories": a_seed(**no_records)["factories"]})
+
+    done = loader.load(name, content)
+
+    assert 1 == done.returncode
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [] == loader.get("/production")
+
+
+def test_one_wrong_file_keeps_all_files_out(loader: Loader) -> None:
+    """Several files in one call are stored together or not at all."""
+    (loader.folder / "right.json").write_text(json.dumps(a_seed()))
+
+    done = loader.load("wrong.json", {"sprockets": [a_sprocket(teeth=2)]}, "right.json")
+
+    assert 1 == done.returncode
+    assert "/sprockets/0/teeth: Expected int >= 3." in done.stderr
+    assert [] == loader.get("/sprockets")
