@@ -37,7 +37,8 @@ class Client(httpx.Client):
         url = httpx.URL(self.address)
         with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
+            if b"connection: close" not in request.lower():
+                connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 

@@ -19,6 +19,14 @@ class Fault(NamedTuple):
     row: int | None = None
 
 
+MAX_SHOWN = 60
+
+
+def shown(text: str) -> str:
+    """Return what a caller sent as a refusal repeats it: quoted, escaped, and no longer than a reader needs."""
+    return ascii(text) if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]!a}..."
+
+
 class Refusal(Exception):  # noqa: N818 - these are answers, not errors of the program
     """The service says no. `detail` is a whole sentence; `hint` says what to do; `faults` say where it is wrong."""
 

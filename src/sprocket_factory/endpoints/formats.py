@@ -14,7 +14,7 @@ from sprocket_factory.entities import MAX_ID
 from sprocket_factory.entities.instant import ALLOWED_AHEAD, now, read_instant
 from sprocket_factory.entities.production import MAX_COUNT, ProductionRow
 from sprocket_factory.entities.production_import import MAX_FAULTS, Spool
-from sprocket_factory.errors import Fault, Invalid, Refusal, Unreadable
+from sprocket_factory.errors import Fault, Invalid, Refusal, Unreadable, shown
 
 MAX_LINE_BYTES = 1024 * 1024
 
@@ -132,7 +132,7 @@ class CsvReader(RecordReader):
             and least <= (number := int(cell)) <= most
         ):
             return number
-        self._fault(f"/{column}", f"{_shown(cell)} is no whole number from {least} to {most}.")
+        self._fault(f"/{column}", f"{shown(cell)} is no whole number from {least} to {most}.")
         return 0
 
     def _instant(self, cell: str) -> int:
@@ -146,7 +146,7 @@ class CsvReader(RecordReader):
 def _columns(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
     """Return what picks the cells of a row in the order of COLUMNS. Raises Invalid for a header that is none."""
     faults = [
-        Fault(f"/{name}", f"There is no column {_shown(name)}.{nearest(name, COLUMNS)}")
+        Fault(f"/{name}", f"There is no column {shown(name)}.{nearest(name, COLUMNS)}")
         for name in header
         if name not in COLUMNS
     ]
@@ -155,7 +155,3 @@ def _columns(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
     if faults:
         raise Invalid("The header row is not that of production records.", faults=faults)
     return itemgetter(*(header.index(name) for name in COLUMNS))
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")  # noqa: PLR2004 - as much as a reader needs

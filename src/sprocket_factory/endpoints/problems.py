@@ -81,7 +81,7 @@ def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPE
     detail = exception.detail
     match exception.status_code:
         case 404:
-            detail = f"Nothing is at {request.scope['path']!r}. GET /openapi.json lists every path."
+            detail = f"Nothing is at {errors.shown(request.scope['path'])}. GET /openapi.json lists every path."
         case 405:
             detail = f"{request.scope['method']} does not work here. The header Allow names what does."
     return _response(request.scope, kind, detail, dict(exception.headers or {}))
@@ -90,7 +90,7 @@ def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPE
 def exception_to_response(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
     """Answer what nobody foresaw: the caller learns the request's id, the log everything."""
     request_id = request_id_of(request.scope)
-    log.error("request %s failed: %s", request_id, request.scope["path"], exc_info=exception)
+    log.error("request %s failed: %r", request_id, request.scope["path"], exc_info=exception)
     return _response(request.scope, INTERNAL, f"The log knows more under the request id {request_id}.", {})
 
 

@@ -1,6 +1,5 @@
 """What comes in, read strictly: a body is of the right kind, whole, and exactly what it should be, or it is refused."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
@@ -10,10 +9,13 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
+from sprocket_factory.endpoints.lenient import pointer_to, read_leniently
 from sprocket_factory.entities import MAX_ID
-from sprocket_factory.errors import Fault, Invalid, NotFound, Refusal, Unreadable, UnsupportedMediaType
+from sprocket_factory.errors import Fault, Invalid, NotFound, Refusal, Unreadable, UnsupportedMediaType, shown
 
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+MAX_PROPOSALS = 100
+
 _AT = re.compile(r" - at `\$(.*)`$")
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -51,52 +53,38 @@ def decode(body: bytes, type_: type[T], **in_path: int) -> T:
     """Return JSON text as the given type, strictly. Arguments and refusals are those of read_body."""
     try:
         return _decode(body, type_, in_path)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _unreadable(error) from error
 
 
 def _decode(body: bytes, type_: type[T], in_path: dict[str, int]) -> T:
     try:
         thing = msgspec.json.decode(body, type=type_)
-    except msgspec.ValidationError as first_fault:
-        try:
-            data = msgspec.json.decode(body)
-        except msgspec.ValidationError:  # a number that no machine number can hold
-            raise Invalid(_sentence(first_fault), faults=[_fault("", first_fault)]) from first_fault
-        _refuse_duplicates(body)
-        return _convert(data, type_, in_path)
-    _refuse_duplicates(body)
+    except msgspec.ValidationError:
+        return _convert(read_leniently(body), type_, in_path)
+    except msgspec.DecodeError:
+        # Text with half a surrogate pair can be read and is wrong; anything else cannot be read.
+        read_leniently(body)
+        raise
+    read_leniently(body)
     return thing
 
 
-def _refuse_duplicates(body: bytes) -> None:
-    # msgspec takes the last of two members with one name; which one the caller meant is anybody's guess.
-    _find_duplicates(body.decode())
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        name = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise Invalid(f"The member {name!r} is named twice.", faults=[Fault(f"/{_escape(name)}", "Named twice.")])
-
-
-_find_duplicates = json.JSONDecoder(object_pairs_hook=_unique).decode
-
-
 def _check_content(request: Request[Any, Any, Any]) -> None:
-    content_type = b""
+    content_types = []
     for name, value in request.scope["headers"]:
-        if name == b"content-encoding" and value != b"identity":
-            raise UnsupportedMediaType("Compressed bodies are not read here.", hint="Send it as it is.")
+        if name == b"content-encoding":
+            raise UnsupportedMediaType("Compressed bodies are not read here.", hint="Send it without Content-Encoding.")
         if name == b"content-type":
-            content_type = value
-    if content_type == b"application/json":
+            content_types.append(value)
+    if content_types == [b"application/json"]:
         return
-    media_type, _, parameters = content_type.decode("latin-1").lower().partition(";")
+    declared = b", ".join(content_types).decode("latin-1")
+    media_type, _, parameters = declared.lower().partition(";")
     charset = parameters.strip().replace('"', "")
     if media_type.strip() != "application/json" or charset not in {"", "charset=utf-8"}:
         raise UnsupportedMediaType(
-            f"The body is declared as {content_type.decode('latin-1') or 'nothing'!r}.",
+            f"The body is declared as {shown(declared) if declared else 'nothing'}.",
             hint="Send JSON with Content-Type: application/json.",
         )
 
@@ -118,11 +106,13 @@ def _repeats(in_path: dict[str, int], name: str, value: Any) -> bool:
 
 def _faults(members: dict[str, Any], type_: type[T], in_path: dict[str, int]) -> Iterator[Fault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
-    for name in members:
-        if name in in_path:
-            yield Fault(f"/{name}", f"The path says {in_path[name]}, and the body may not say otherwise.")
-        elif name not in fields:
-            yield Fault(f"/{_escape(name)}", f"There is no such member.{nearest(name, fields)}")
+    unknown = [name for name in members if name not in fields and name not in in_path]
+    for place, name in enumerate(unknown):
+        proposal = nearest(name, fields) if place < MAX_PROPOSALS else ""
+        yield Fault(pointer_to(name), f"There is no such member.{proposal}")
+    for name, fixed in in_path.items():
+        if name in members:
+            yield Fault(f"/{name}", f"The path says {fixed}, and the body may not say otherwise.")
     for name, field in fields.items():
         if name in members:
             try:
@@ -146,10 +136,6 @@ def _fault(pointer: str, error: msgspec.ValidationError) -> Fault:
 
 def _sentence(error: msgspec.ValidationError) -> str:
     return _AT.sub("", str(error)).replace("`", "") + "."
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _unreadable(error: Exception) -> Refusal:

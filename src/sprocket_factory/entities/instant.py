@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sprocket_factory.errors import Invalid
+from sprocket_factory.errors import Invalid, shown
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -27,10 +27,13 @@ Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})?",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(?:\.([0-9]+))?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?",
     re.ASCII,
 )
-_SECONDS = re.compile(r"-?(?:0|[1-9][0-9]{0,24})(?:\.[0-9]{1,24})?", re.ASCII)
+_SECONDS = re.compile(r"(-?)(0|[1-9][0-9]{0,24})(?:\.([0-9]{1,24}))?", re.ASCII)
+# Far outside the calendar, and within what a double holds to the microsecond.
+_MAX_SECONDS = 10**12
 _LEAP_SECOND = "60"
 _MAX_DECIMALS = 6
 
@@ -71,8 +74,8 @@ def read_instant(value: str | float, latest: int) -> int:
 def _from_text(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
-        if _SECONDS.fullmatch(text):
-            return _from_seconds(_number(text))
+        if seconds := _SECONDS.fullmatch(text):
+            return _from_decimal(text, *seconds.groups(default=""))
         raise Invalid(
             f"{_shown(text)} is not a time.",
             hint="Write RFC 3339 with an offset, as 2021-01-21T02:06:58Z, or seconds since 1970.",
@@ -90,20 +93,22 @@ def _from_text(text: str) -> int:
         raise Invalid(f"{_shown(text)} is no date and time of the calendar.", hint="Check each part.") from None
 
 
+def _from_decimal(text: str, sign: str, whole: str, decimals: str) -> int:
+    if len(decimals) > _MAX_DECIMALS:
+        raise _too_fine(text)
+    instant = int(whole) * SECOND + int(decimals.ljust(_MAX_DECIMALS, "0"))
+    return -instant if sign else instant
+
+
 def _from_seconds(seconds: float) -> int:
+    if not -_MAX_SECONDS < seconds < _MAX_SECONDS:  # NaN as well
+        raise Invalid(f"The time {_shown(seconds)} is outside the calendar.", hint=_hint(seconds))
     if isinstance(seconds, int):
         return seconds * SECOND
-    # A double holds the microseconds of any allowed time exactly enough to tell a seventh decimal.
-    if not abs(seconds) < 1e12:  # noqa: PLR2004 - far outside any allowed time, and NaN as well
-        return -1
     instant = round(seconds * SECOND)
     if instant / SECOND != seconds:
         raise _too_fine(seconds)
     return instant
-
-
-def _number(text: str) -> float:
-    return float(text) if "." in text else int(text)
 
 
 def _too_fine(value: str | float) -> Invalid:
@@ -111,14 +116,15 @@ def _too_fine(value: str | float) -> Invalid:
 
 
 def _shown(value: str | float) -> str:
-    text = value if isinstance(value, str) else str(value)
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")  # noqa: PLR2004 - as much as a reader needs
+    if isinstance(value, str):
+        return shown(value)
+    return str(value) if abs(value) < 10**30 else "of so many digits"
 
 
 def _hint(value: str | float) -> str:
     try:
         seconds = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
     in_milliseconds = EARLIEST <= seconds * 1000 <= now() + ALLOWED_AHEAD
     return "It looks like milliseconds: send seconds." if in_milliseconds else "Numbers are seconds since 1970."

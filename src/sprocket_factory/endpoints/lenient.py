@@ -1,0 +1,83 @@
+"""A second look at JSON: finds what a strict decoder passes over in silence, or gives up on too early.
+
+msgspec takes the last of two members with one name; which one the caller meant is anybody's guess. And it stops at a
+number that no machine number holds, and at half a surrogate pair, where the caller wants to hear of everything wrong.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sprocket_factory.errors import MAX_SHOWN, Fault, Invalid
+
+MAX_DIGITS = 30
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
+class _NamedTwice(NamedTuple):
+    """Stands for an object that has two members of one name."""
+
+    name: str
+
+
+def read_leniently(body: bytes) -> Any:
+    """Return the JSON text as plain data, with infinity for a number that is too large.
+
+    Raises:
+        Invalid: A member is named twice, or text has half a surrogate pair.
+        ValueError: It is no JSON, or no UTF-8. (JSONDecodeError and UnicodeDecodeError are ValueErrors.)
+        RecursionError: It is nested too deeply.
+    """
+    data = _decode(body.decode())
+    for pointer, node in _nodes(data, ""):
+        if isinstance(node, _NamedTwice):
+            fault = Fault(pointer + pointer_to(node.name), "This member is named twice.")
+            raise Invalid(f"The member {fault.pointer} is named twice.", faults=[fault])
+        if isinstance(node, str) and _HALF_A_PAIR.search(node):
+            detail = "This text has half a surrogate pair, which stands for no character."
+            raise Invalid(detail, faults=[Fault(pointer, detail)])
+    return data
+
+
+def pointer_to(name: str) -> str:
+    """Return the JSON pointer to a member (RFC 6901), shortened where the name is endless."""
+    name = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."
+    return f"/{name.replace('~', '~0').replace('/', '~1')}".encode(errors="backslashreplace").decode()
+
+
+def _nodes(data: Any, pointer: str) -> Iterator[tuple[str, Any]]:
+    """Give every object that was named twice and every text, names among them, with its pointer."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            inner = pointer + pointer_to(name)
+            yield inner, name
+            yield from _nodes(value, inner)
+    elif isinstance(data, list):
+        for place, value in enumerate(data):
+            yield from _nodes(value, f"{pointer}/{place}")
+    else:
+        yield pointer, data
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _NamedTwice:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                return _NamedTwice(name)
+            seen.add(name)
+    return members
+
+
+def _integer(text: str) -> float:
+    return int(text) if len(text) <= MAX_DIGITS else float(text)
+
+
+def _constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant).decode
