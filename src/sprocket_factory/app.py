@@ -1,7 +1,6 @@
 """The one place where all parts meet."""
 
 from litestar import Litestar, Router
-from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from sprocket_factory.database import Database
@@ -10,7 +9,7 @@ from sprocket_factory.endpoints.docs import docs_handlers
 from sprocket_factory.endpoints.openapi import describe_api
 from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.production import production
-from sprocket_factory.endpoints.routing import BASE_PATH
+from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.endpoints.sprockets import sprockets
 from sprocket_factory.observe import identify_requests
 from sprocket_factory.settings import Settings
@@ -18,18 +17,14 @@ from sprocket_factory.settings import Settings
 
 def build_app(settings: Settings, database: Database) -> ASGIApp:
     """Return the whole service as an ASGI application on an open database."""
-
-    def give_database() -> Database:
-        return database
-
     app = Litestar(
         [Router(BASE_PATH, route_handlers=[sprockets, production]), *docs_handlers],
         before_request=check_request,
-        dependencies={"database": Provide(give_database, sync_to_thread=False)},
+        request_class=ApiRequest,
         exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,
         openapi_config=None,
         request_max_body_size=settings.max_body_bytes,
     )
     app.state.openapi = describe_api(app)
-    return identify_requests(app)
+    return identify_requests(app, database=database)

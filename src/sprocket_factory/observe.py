@@ -32,10 +32,11 @@ def request_id_of(scope: Scope) -> str:
     return request_id
 
 
-def identify_requests(app: ASGIApp) -> ASGIApp:
+def identify_requests(app: ASGIApp, **state: object) -> ASGIApp:
     """Wrap the application so that every request has an id, and every response says it in `X-Request-ID`.
 
-    The caller's own id is kept where it is sane; anything else could forge lines in a log.
+    The caller's own id is kept where it is sane; anything else could forge lines in a log. Every request's state also
+    holds what is given here.
     """
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +47,7 @@ def identify_requests(app: ASGIApp) -> ASGIApp:
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
                 request_id = value
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        scope["state"] = {"request_id": request_id.decode(), **state}
 
         async def send_identified(message: Message) -> None:
             if message["type"] == "http.response.start":

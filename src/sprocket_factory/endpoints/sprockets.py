@@ -1,17 +1,12 @@
 """The catalogue over HTTP."""
 
-from typing import Any
-
-from litestar import Request, Router
-from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar import Router
 from litestar.types import ASGIApp
 
-from sprocket_factory.database import Database
 from sprocket_factory.endpoints.answers import Answer, created
 from sprocket_factory.endpoints.listing import whole_list
-from sprocket_factory.endpoints.reading import read_body, read_id
-from sprocket_factory.endpoints.routing import ANONYMOUS, BASE_PATH, get, post, put
+from sprocket_factory.endpoints.reading import read_body
+from sprocket_factory.endpoints.routing import ANONYMOUS, BASE_PATH, ApiRequest, get, post, put
 from sprocket_factory.entities.sprocket import (
     NewSprocket,
     Sprocket,
@@ -25,33 +20,31 @@ from sprocket_factory.errors import NotFound
 
 
 @get("/", gives=list[Sprocket])
-async def get_sprockets(database: NamedDependency[Database]) -> ASGIApp:
+async def get_sprockets(request: ApiRequest) -> ASGIApp:
     """List the whole catalogue, by id."""
-    return await whole_list(list_sprockets(database))
+    return await whole_list(list_sprockets(request.database))
 
 
 @post("/", reads=NewSprocket, gives=Sprocket)
-async def post_sprocket(request: Request[Any, Any, Any], database: NamedDependency[Database]) -> ASGIApp:
+async def post_sprocket(request: ApiRequest) -> ASGIApp:
     """Add a sprocket to the catalogue."""
     new = await read_body(request, NewSprocket)
-    sprocket = await database.write(add_sprocket, new, by=ANONYMOUS)
+    sprocket = await request.database.write(add_sprocket, new, by=ANONYMOUS)
     return created(sprocket, f"{BASE_PATH}/sprockets/{sprocket.id}")
 
 
 @get("/{sprocket_id:str}", gives=Sprocket, refuses=(NotFound,))
-async def get_sprocket(sprocket_id: FromPath[str], database: NamedDependency[Database]) -> ASGIApp:
+async def get_sprocket(request: ApiRequest) -> ASGIApp:
     """Return one sprocket."""
-    return Answer(await find_sprocket(database, read_id(sprocket_id, no_sprocket)))
+    return Answer(await find_sprocket(request.database, request.id_in_path("sprocket_id", no_sprocket)))
 
 
 @put("/{sprocket_id:str}", reads=NewSprocket, gives=Sprocket, refuses=(NotFound,))
-async def put_sprocket(
-    request: Request[Any, Any, Any], sprocket_id: FromPath[str], database: NamedDependency[Database]
-) -> ASGIApp:
+async def put_sprocket(request: ApiRequest) -> ASGIApp:
     """Replace one sprocket whole."""
-    number = read_id(sprocket_id, no_sprocket)
-    new = await read_body(request, NewSprocket, id=number)
-    return Answer(await database.write(replace_sprocket, number, new, by=ANONYMOUS))
+    sprocket_id = request.id_in_path("sprocket_id", no_sprocket)
+    new = await read_body(request, NewSprocket, id=sprocket_id)
+    return Answer(await request.database.write(replace_sprocket, sprocket_id, new, by=ANONYMOUS))
 
 
 sprockets = Router("/sprockets", route_handlers=[get_sprockets, post_sprocket, get_sprocket, put_sprocket])
