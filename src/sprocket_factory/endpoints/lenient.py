@@ -41,6 +41,14 @@ def read_leniently(body: bytes) -> Any:
     return data
 
 
+def refuse_duplicates(body: bytes) -> None:
+    """Raise Invalid where a member of JSON that is otherwise right is named twice."""
+    try:
+        _decode_unique(body.decode())
+    except _FoundTwice:
+        read_leniently(body)
+
+
 def pointer_to(name: str) -> str:
     """Return the JSON pointer to a member (RFC 6901), shortened where the name is endless."""
     name = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."
@@ -72,6 +80,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _NamedTwice:
     return members
 
 
+class _FoundTwice(Exception):  # noqa: N818 - ends a search
+    pass
+
+
+def _only_unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise _FoundTwice
+
+
 def _integer(text: str) -> float:
     return int(text) if len(text) <= MAX_DIGITS else float(text)
 
@@ -81,3 +98,4 @@ def _constant(text: str) -> None:
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant).decode
+_decode_unique = json.JSONDecoder(object_pairs_hook=_only_unique).decode

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
-from sprocket_factory.endpoints.lenient import pointer_to, read_leniently
+from sprocket_factory.endpoints.lenient import pointer_to, read_leniently, refuse_duplicates
 from sprocket_factory.entities import MAX_ID
 from sprocket_factory.errors import Fault, Invalid, NotFound, Refusal, Unreadable, UnsupportedMediaType, shown
 
@@ -66,7 +66,7 @@ def _decode(body: bytes, type_: type[T], in_path: dict[str, int]) -> T:
         # Text with half a surrogate pair can be read and is wrong; anything else cannot be read.
         read_leniently(body)
         raise
-    read_leniently(body)
+    refuse_duplicates(body)
     return thing
 
 
