@@ -265,7 +265,7 @@ def test_fault_40_a_path_cannot_forge_a_line_of_the_log(
     def break_down_at_once(*_anything: object) -> None:
         raise UnforeseenError(SECRET)
 
-    monkeypatch.setattr("sprocket_factory.endpoints.sprockets.read_id", break_down_at_once)
+    monkeypatch.setattr("sprocket_factory.endpoints.routing.read_id", break_down_at_once)
     viewer.get("/sprockets/1%0D%0AERROR%20all%20is%20lost")
     (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
 
