@@ -68,6 +68,35 @@ def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path
     assert f"Cannot listen on 127.0.0.1 port {port}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "complaint"),
+    [
+        ("--port", "70000", "0<=x<=65535"),
+        ("--max-body-bytes", "0", "x>=1"),
+        ("--log-level", "loud", "'debug', 'info', 'warning', 'error', 'critical'"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(tmp_path: Path, flag: str, value: str, complaint: str) -> None:
+    """The refusal names the flag and what it may be; nothing is made."""
+    done = run("serve", flag, value, folder=tmp_path)
+
+    assert 2 == done.returncode
+    assert flag in done.stderr
+    assert complaint in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_an_environment_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A file written as UTF-16 gives a sentence with its name instead of a traceback."""
+    (tmp_path / ".env").write_bytes("SPROCKET_FACTORY_PORT=0\n".encode("utf-16"))
+
+    done = run("serve", folder=tmp_path)
+
+    assert 1 == done.returncode
+    assert "The file .env is not in UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_flag_outdoes_the_environment_and_the_environment_outdoes_the_file(tmp_path: Path) -> None:
     """Settings come from flags, SPROCKET_FACTORY_* and .env, in this order."""
     (tmp_path / ".env").write_text(

@@ -1,7 +1,9 @@
 """What the operator types. One file per verb."""
 
+import sys
+
 import click
-from dotenv import find_dotenv, load_dotenv
+from dotenv import load_dotenv
 
 from sprocket_factory import __version__
 from sprocket_factory.commands.demo import demo
@@ -22,5 +24,9 @@ for command in (serve, load, demo):
 
 def main() -> None:
     """Run the command line."""
-    load_dotenv(find_dotenv(usecwd=True))
+    try:
+        load_dotenv(".env")
+    except UnicodeDecodeError as error:
+        click.echo(f"Error: The file .env is not in UTF-8: {error}.", err=True)
+        sys.exit(1)
     cli(prog_name="sprocket-factory")

@@ -121,7 +121,9 @@ def sample_catalogue() -> Iterator[NewSprocket]:
 async def _produce_for_ever(database: Database) -> None:
     while True:
         await asyncio.sleep((MINUTE - now() % MINUTE) / SECOND)
-        last = now() - now() % MINUTE
+        # A timer may fire a little early: the minute that is meant is the nearest one.
+        nearest = now() + MINUTE // 2
+        last = nearest - nearest % MINUTE
         await database.write(produce, range(last, last + 1, MINUTE), by="demo")
 
 

@@ -56,6 +56,8 @@ def load(files: tuple[Path, ...], **flags: Any) -> None:
             report = uvloop.run(_store(seeds, **flags))
             progress.update(storing, total=1, completed=1)
     Console().print(_table(report))
+    for name, factory_id in report.factory_ids.items():
+        click.echo(f"factory_id {factory_id}: {name}")
 
 
 def read_seed(path: Path, progress: Progress) -> Seed:

@@ -1,6 +1,6 @@
 """Flags that come from the table of settings, so that a setting is described once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,13 +17,13 @@ def settings_options(*names: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for name in reversed(names):
-            default, help_ = describe(name)
+            default, rules = describe(name)
             function = click.option(
                 f"--{name.replace('_', '-')}",
                 default=default,
                 is_flag=default is False,
-                type=type(default),
-                help=help_,
+                type=_type(default, rules),
+                help=rules["help"],
                 envvar=f"{ENVIRONMENT_PREFIX}_{name.upper()}",
                 show_default=True,
                 show_envvar=True,
@@ -31,6 +31,14 @@ def settings_options(*names: str) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def _type(default: object, rules: Mapping[str, Any]) -> click.ParamType[Any] | type:
+    if rules["one_of"]:
+        return click.Choice(rules["one_of"])
+    if isinstance(default, int) and not isinstance(default, bool):
+        return click.IntRange(rules["least"], rules["most"])
+    return type(default)
 
 
 @contextmanager

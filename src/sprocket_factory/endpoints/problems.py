@@ -82,6 +82,8 @@ def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPE
     match exception.status_code:
         case 404:
             detail = f"Nothing is at {errors.shown(request.scope['path'])}. GET /openapi.json lists every path."
+        case 413:
+            detail = "The body is larger than this server reads. Its operator may raise --max-body-bytes."
         case 405:
             detail = f"{request.scope['method']} does not work here. The header Allow names what does."
     return _response(request.scope, kind, detail, dict(exception.headers or {}))

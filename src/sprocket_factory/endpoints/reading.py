@@ -16,6 +16,9 @@ from sprocket_factory.errors import Fault, Invalid, NotFound, Refusal, Unreadabl
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 MAX_PROPOSALS = 100
 
+MAX_TOLD = 3
+"""As many faults stand in the sentence; `errors` names them all."""
+
 _AT = re.compile(r" - at `\$(.*)`$")
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -96,7 +99,9 @@ def _convert(data: Any, type_: type[T], in_path: dict[str, int]) -> T:
     members = {name: value for name, value in data.items() if not _repeats(in_path, name, value)}
     faults = list(_faults(members, type_, in_path))
     if faults:
-        raise Invalid(" ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:3]), faults=faults)
+        told = [f"{fault.pointer}: {fault.detail}" for fault in faults[:MAX_TOLD]]
+        more = [f"And {len(faults) - MAX_TOLD:,} more."] if len(faults) > MAX_TOLD else []
+        raise Invalid(" ".join([*told, *more]), faults=faults)
     return msgspec.convert(members, type_)
 
 

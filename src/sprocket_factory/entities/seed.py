@@ -92,6 +92,8 @@ class Report(Struct, kw_only=True):
     factories: Merged
     sprockets: Merged
     production: Merged
+    factory_ids: dict[str, int]
+    """The id of each factory that the files name."""
 
 
 NOTHING = Merged(records=0, created=0, replaced=0, unchanged=0, skipped=0)
@@ -112,13 +114,14 @@ async def store_seeds(
         Invalid: A record names a factory that does not exist.
         Conflict: A record says otherwise than what is stored, under `error`.
     """
-    report = Report(factories=NOTHING, sprockets=NOTHING, production=NOTHING)
+    report = Report(factories=NOTHING, sprockets=NOTHING, production=NOTHING, factory_ids={})
     for seed in seeds:
         factories = [await ensure_factory(tx, name) for name in seed.factories]
         new = sum(is_new for _, is_new in factories)
         report.factories = _plus(report.factories, _counted(new, len(factories) - new))
         stored = await _store_sprockets(tx, seed.sprockets, allow_duplicates=allow_duplicates)
         report.sprockets = _plus(report.sprockets, stored)
+        report.factory_ids |= {name: id_ for name, (id_, _) in zip(seed.factories, factories, strict=True)}
         ids = {-number: factory_id for number, (factory_id, _) in enumerate(factories, 1)}
         try:
             merged = await merge_production(tx, seed.spool, on_conflict, ids)
