@@ -15,7 +15,7 @@ def preferred_type(scope: Scope, offered: Sequence[str]) -> str | None:
     The first of the offered wins a tie. A range that cannot be read counts for nothing.
     """
     headers = [value for name, value in scope["headers"] if name == b"accept"]
-    if not headers or headers == [b"*/*"]:
+    if not headers or headers in ([b"*/*"], [offered[0].encode()]):
         return offered[0]
     ranges = [match for match in map(_RANGE.fullmatch, b",".join(headers).decode("latin-1").split(",")) if match]
     liking = {media_type: _liking(media_type, ranges) for media_type in offered}
