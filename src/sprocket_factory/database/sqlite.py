@@ -69,8 +69,8 @@ class SQLiteDatabase(Database):
         """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds.
 
         The chunks are read in the event loop, other requests between them. A thread would give up the interpreter's
-        lock at every row and wait to get it back: beside eight busy connections 1,000,000 rows then took 18 s instead
-        of 4 (docs/decisions/).
+        lock at every row and wait to get it back: beside eight busy connections 1,000,000 rows then took 12 to
+        24 s instead of 2 to 3 (docs/decisions/).
         """
         if self._streams >= MAX_STREAMS:
             raise Busy(f"{MAX_STREAMS} whole lists are being read already.", hint="Try again in a moment.")
