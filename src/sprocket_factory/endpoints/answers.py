@@ -8,7 +8,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 JSON = b"application/json"
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 class Answer:
@@ -19,7 +19,7 @@ class Answer:
     def __init__(
         self, thing: Any, *, status: int = 200, media_type: bytes = JSON, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
-        self._body = thing if isinstance(thing, bytes) else _encode(thing)
+        self._body = thing if isinstance(thing, bytes) else encode(thing)
         self._status = status
         self._headers = (
             (b"content-type", media_type),

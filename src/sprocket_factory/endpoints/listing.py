@@ -5,15 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from sprocket_factory.endpoints.answers import JSON, Answer
+from sprocket_factory.endpoints.answers import JSON, Answer, encode
 
 STALLED_SECONDS = 30
 """A reader that takes nothing for so long is given up: its snapshot holds back the database's log."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 async def whole_list(chunks: AsyncGenerator[list[Any]]) -> ASGIApp:
@@ -50,4 +47,4 @@ class _StreamedList:
 
 async def _send_chunk(send: Send, before: bytes, chunk: list[Any]) -> None:
     async with asyncio.timeout(STALLED_SECONDS):
-        await send({"type": "http.response.body", "body": before + _encode(chunk)[1:-1], "more_body": True})
+        await send({"type": "http.response.body", "body": before + encode(chunk)[1:-1], "more_body": True})
