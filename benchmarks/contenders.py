@@ -1,4 +1,4 @@
-"""The two that are compared, the product and the bare limit, each as it is started, filled and asked."""
+"""What is compared, the product and the baselines, each as it is started, filled and asked."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from benchmarks.load import ROOT, Load, finish_load, start_load
@@ -18,7 +19,7 @@ SPROCKET = '{"teeth":20,"pitch_diameter":162.37,"outside_diameter":175.61,"pitch
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two, running, with the file that it stores in."""
+    """A running server, with the file that it stores in."""
 
     name: str
     server: Server
@@ -37,15 +38,15 @@ def build_environment() -> dict[str, str]:
 
 
 @contextmanager
-def serve_bare(folder: Path) -> Iterator[Contender]:
-    """Run the bare limit on a database of its own in this folder."""
-    database = folder / "bare.db"
+def serve_baseline(name: str, folder: Path) -> Iterator[Contender]:
+    """Run the program of this name in `baselines/` on a database of its own in this folder."""
+    database = folder / f"{name}.db"
 
     def argv_for(port: int) -> Sequence[str]:
-        return [sys.executable, "-m", "benchmarks.baselines.bare", "--port", str(port), "--database", str(database)]
+        return [sys.executable, "-m", f"benchmarks.baselines.{name}", "--port", str(port), "--database", str(database)]
 
     with serve(argv_for, build_environment(), folder, SPROCKETS_PATH) as server:
-        yield Contender(name="bare", server=server, database=database)
+        yield Contender(name=name, server=server, database=database)
 
 
 @contextmanager
@@ -76,6 +77,16 @@ def list_sprocket_paths(contender: Contender) -> list[str]:
     url = f"http://127.0.0.1:{contender.server.port}{SPROCKETS_PATH}"
     with urllib.request.urlopen(url) as answer:
         return [f"{SPROCKETS_PATH}/{sprocket['id']}" for sprocket in msgspec.json.decode(answer.read())]
+
+
+def count_rows(contender: Contender, table: str) -> int:
+    """Return how many rows a table of the contender's database holds, by a connection that can only read."""
+    connection = apsw.Connection(str(contender.database), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        rows: int = connection.execute(f"SELECT count(*) FROM {table}").get
+        return rows
+    finally:
+        connection.close()
 
 
 def get_sprockets(contender: Contender, paths: Sequence[str], connections: int, seconds: float) -> Load:

@@ -16,7 +16,7 @@ from benchmarks.contenders import (
     get_sprockets,
     list_sprocket_paths,
     post_sprockets,
-    serve_bare,
+    serve_baseline,
     serve_product,
 )
 from benchmarks.load import Load, count_answers, find_rate
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     with make_folder(options.folder) as folder, ExitStack() as stack:
         print_heading("GET one sprocket", folder)
-        contenders = [stack.enter_context(serve_bare(folder)), stack.enter_context(serve_product(folder))]
+        contenders = [stack.enter_context(serve_baseline("bare", folder)), stack.enter_context(serve_product(folder))]
         rounds: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
         with show_progress() as progress:
             task = progress.add_task("rounds", total=options.rounds * len(contenders))

@@ -4,12 +4,11 @@ The product alone, since what is looked at is what it promises of itself: the li
 and the others are still served. Exits with 1 if the list is not whole or the memory grows beyond the target.
 """
 
-import csv
 import http.client
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,20 +24,23 @@ from benchmarks.contenders import (
     post_sprockets,
     serve_product,
 )
-from benchmarks.load import Load, find_rate, finish_load, start_load
+from benchmarks.load import Load, finish_load, start_load
+from benchmarks.records import (
+    BEGIN,
+    FACTORIES,
+    IDLE,
+    OTHERS,
+    PRODUCTION_PATH,
+    TIMEOUT,
+    WARM_UP,
+    print_others,
+    write_records,
+)
 from benchmarks.report import build_parser, console, make_folder, print_heading, print_verdict, show_progress
 from benchmarks.servers import Memory, watch_memory
 
 # Bytes by which the server's resident memory may grow while it lists.
 TARGET = 64 * 1024 * 1024
-PRODUCTION_PATH = "/sprocketFactory/v1/production"
-FACTORIES = 10
-# The first record of each factory comes with the factory, one minute before the others.
-BEGIN = datetime(2021, 1, 1, tzinfo=UTC)
-OTHERS = 8
-WARM_UP = 1.0
-IDLE = 3.0
-TIMEOUT = 600.0
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -58,21 +60,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_factories(file: Path) -> None:
     """Write a JSON file of factories, each with the one record that makes it one with production."""
+    # One minute before the others, so that no record comes twice.
     at = int((BEGIN - timedelta(minutes=1)).timestamp())
     chart = {"sprocket_production_actual": [31], "sprocket_production_goal": [32], "time": [at]}
     factories = [{"factory": {"name": f"Factory {n}", "chart_data": chart}} for n in range(1, FACTORIES + 1)]
     file.write_bytes(msgspec.json.encode({"factories": factories}))
-
-
-def write_records(file: Path, factory_ids: Sequence[int], minutes: int, advance: Callable[[], None]) -> None:
-    """Write a CSV file of one record a minute for each factory; `advance` is called after each factory."""
-    times = [(BEGIN + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ") for minute in range(minutes)]
-    with file.open("w", newline="") as output:
-        writer = csv.writer(output)
-        writer.writerow(("factory_id", "time", "sprocket_production_actual", "sprocket_production_goal"))
-        for factory_id in factory_ids:
-            writer.writerows((factory_id, at, 29 + minute % 4, 32) for minute, at in enumerate(times))
-            advance()
 
 
 def list_factory_ids(database: Path) -> list[int]:
@@ -164,15 +156,6 @@ def print_listing(listing: Listing, memory: Memory, records: int) -> None:
     console.print(table)
 
 
-def print_others(idle: Load, amid: Load) -> None:
-    """Print how the others fared, without and with the list beside them."""
-    table = Table(f"{OTHERS} others", "requests/s", "p50 ms", "p99 ms", "p99.9 ms")
-    for name, load in (("alone", idle), ("beside the list", amid)):
-        latencies = (f"{latency * 1e3:.2f}" for latency in (load.p50, load.p99, load.p999))
-        table.add_row(name, f"{find_rate(load):,.0f}", *latencies)
-    console.print(table)
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the measurement and return the exit code."""
     parser = build_parser("GET 1,000,000 production records whole: time, memory, and how others are served meanwhile.")
@@ -191,7 +174,7 @@ def main(argv: Sequence[str]) -> int:
             listing, memory, amid = list_amid_others(product, paths, expected)
     records = count_records(listing.body)
     print_listing(listing, memory, records)
-    print_others(idle, amid)
+    print_others({"alone": idle, "beside the list": amid})
     whole = print_verdict(f"{records:,} of {expected:,} records, JSON whole, each once", holds=records == expected)
     growth = memory.peak - memory.before
     grew = f"memory grew by {growth / 2**20:.1f} MiB, less than {TARGET / 2**20:.0f}"
