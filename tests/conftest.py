@@ -27,11 +27,23 @@ def settings(database_url: str) -> Settings:
     return Settings(database_url=database_url)
 
 
+@pytest.fixture(scope="session")
+def stopping() -> Iterator[list[Service]]:
+    """Keep the services that were told to stop, so that the next test need not wait until the last one has."""
+    services: list[Service] = []
+    yield services
+    for service in services:
+        service.wait()
+
+
 @pytest.fixture
-def service(settings: Settings) -> Iterator[Service]:
+def service(settings: Settings, stopping: list[Service]) -> Iterator[Service]:
     """Run the service."""
-    with Service(settings) as running:
-        yield running
+    running = Service(settings)
+    running.start()
+    yield running
+    running.stop()
+    stopping.append(running)
 
 
 @pytest.fixture

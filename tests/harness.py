@@ -5,12 +5,15 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
 
 import httpx
 import uvloop
@@ -24,12 +27,27 @@ BASE_PATH = "/sprocketFactory/v1"
 
 START_SECONDS = 20
 
+TLS = ssl.create_default_context()
+"""No caller uses it, but httpx would make one for each: 20 ms."""
+
+ALWAYS_POSSIBLE = 405
+"""No operation describes that others do not exist."""
+
 
 class Client(httpx.Client):
-    """A caller of the API: paths are relative to its base path, unless they begin with the server's address."""
+    """A caller of the API: paths are relative to its base path, unless they begin with the server's address.
+
+    Every refusal that it gets has to be one that the description of the API names for the operation.
+    """
 
     def __init__(self, address: str) -> None:
-        super().__init__(base_url=address + BASE_PATH, timeout=20, trust_env=False)
+        super().__init__(
+            base_url=address + BASE_PATH,
+            timeout=20,
+            trust_env=False,
+            verify=TLS,
+            event_hooks={"response": [self._check_described]},
+        )
         self.address = address
 
     def speak(self, request: bytes) -> bytes:
@@ -40,6 +58,57 @@ class Client(httpx.Client):
             if b"connection: close" not in request.lower():
                 connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def _check_described(self, answer: httpx.Response) -> None:
+        path = unquote(answer.request.url.raw_path.partition(b"?")[0], errors="replace").rstrip("/")
+        is_refusal = answer.headers.get("Content-Type") == "application/problem+json"
+        if not is_refusal or not path.startswith(BASE_PATH) or answer.status_code == ALWAYS_POSSIBLE:
+            return
+        method = answer.request.method
+        slug = answer.json()["type"].removeprefix("/problems/") if answer.read() else ""
+        if not is_described(operations_at(self.address), method, path, answer.status_code, slug):
+            raise AssertionError(
+                f"{method} {path} was refused with {answer.status_code} {slug}, which /openapi.json does not say."
+            )
+
+
+class Operation(NamedTuple):
+    """What the description of the API says of the refusals of one operation."""
+
+    method: str
+    path: re.Pattern[str]
+    statuses: frozenset[str]
+    slugs: frozenset[str] | None
+    """Unless the description names none at all."""
+
+
+@cache
+def operations_at(address: str) -> list[Operation]:
+    """Return what the service at this address says of its operations."""
+    document = httpx.get(f"{address}/openapi.json", trust_env=False, verify=TLS).json()
+    return [
+        Operation(
+            method.upper(),
+            re.compile(re.sub(r"{\w+}", "[^/]+", path), re.DOTALL),
+            frozenset(operation["responses"]),
+            frozenset(operation["x-problems"]) if "x-problems" in operation else None,
+        )
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def is_described(operations: list[Operation], method: str, path: str, status: int, slug: str) -> bool:
+    """Return whether a refusal is one that the operation may give; what a HEAD got has no slug to look at."""
+    at_path = [operation for operation in operations if operation.path.fullmatch(path)]
+    if not at_path:
+        return status == 404
+    return any(
+        operation.method == method
+        and str(status) in operation.statuses
+        and (not slug or operation.slugs is None or slug in operation.slugs)
+        for operation in at_path
+    )
 
 
 class Service:
@@ -56,12 +125,24 @@ class Service:
         self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="service")
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(START_SECONDS), "the service did not start"
+        self.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+        self.wait()
+
+    def start(self) -> None:
+        """Run it, from now on."""
+        self._thread.start()
+        assert self._ready.wait(START_SECONDS), "the service did not start"
+
+    def stop(self) -> None:
+        """Tell it to end in order, which takes a fifth of a second, and go on."""
         self.loop.call_soon_threadsafe(self._server.stop)
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
         self._thread.join()
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -117,6 +198,11 @@ class Program:
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would set the program."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SPROCKET_FACTORY_")}
+
+
+def pointers(problem: dict[str, list[dict[str, str]]]) -> list[str]:
+    """Return where a problem says that something is wrong."""
+    return [error["pointer"] for error in problem["errors"]]
 
 
 def a_sprocket(**members: object) -> dict[str, object]:

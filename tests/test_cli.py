@@ -73,6 +73,7 @@ def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path
     [
         ("--port", "70000", "0<=x<=65535"),
         ("--max-body-bytes", "0", "x>=1"),
+        ("--max-ahead-seconds", "-1", "0<=x<=1000000000"),
         ("--log-level", "loud", "'debug', 'info', 'warning', 'error', 'critical'"),
     ],
 )

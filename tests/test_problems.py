@@ -19,11 +19,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 ALLOWED = {
     "/sprocketFactory/v1/sprockets": {"GET", "HEAD", "POST", "OPTIONS"},
-    "/sprocketFactory/v1/sprockets/1": {"GET", "HEAD", "PUT", "OPTIONS"},
-    "/sprocketFactory/v1/production": {"GET", "HEAD", "OPTIONS"},
+    "/sprocketFactory/v1/sprockets/1": {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"},
+    "/sprocketFactory/v1/factories": {"GET", "HEAD", "POST", "OPTIONS"},
+    "/sprocketFactory/v1/factories/1": {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"},
+    "/sprocketFactory/v1/production": {"GET", "HEAD", "POST", "DELETE", "OPTIONS"},
     "/sprocketFactory/v1/production/1": {"GET", "HEAD", "OPTIONS"},
+    "/sprocketFactory/v1/production/1/2021-01-21T02:06:58Z": {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"},
     "/openapi.json": {"GET", "HEAD", "OPTIONS"},
     "/docs": {"GET", "HEAD", "OPTIONS"},
+    "/problems/invalid": {"GET", "HEAD", "OPTIONS"},
 }
 
 SECRET = "the vault opens at 17:03"
@@ -54,6 +58,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run one service for all these tests: what they look at does not depend on what is stored."""
     folder = tmp_path_factory.mktemp("problems")
     with Service(Settings(database_url=f"sqlite:///{folder / 'factory.db'}", max_body_bytes=2000)) as running:
+        with Client(running.address) as engineer:
+            engineer.post("/factories", json={"name": "Sheffield"})
         yield running
 
 
@@ -63,13 +69,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         (404, "not-found", "GET", "/sprockets/999", {}),
         (404, "not-found", "GET", "/nothing", {}),
         (405, "method-not-allowed", "DELETE", "/sprockets", {}),
-        (406, "not-acceptable", "GET", "/sprockets", {"headers": {"Accept": "text/csv"}}),
+        (406, "not-acceptable", "GET", "/sprockets", {"headers": {"Accept": "text/html"}}),
         (422, "invalid", "GET", "/sprockets", {"params": {"nothing": "1"}}),
         (400, "unreadable", "POST", "/sprockets", {"content": b"{", "headers": JSON}),
         (413, "too-large", "POST", "/sprockets", {"content": b"x" * 2001, "headers": JSON}),
         (415, "unsupported-media-type", "POST", "/sprockets", {"content": b"{}"}),
         (422, "invalid", "POST", "/sprockets", {"json": {}}),
         (404, "not-found", "PUT", "/sprockets/999", {"json": a_sprocket()}),
+        (404, "not-found", "PATCH", "/sprockets/999", {"json": {}}),
+        (404, "not-found", "DELETE", "/factories/999", {}),
+        (404, "not-found", "GET", "/production/999/yesterday", {}),
+        (409, "conflict", "POST", "/factories", {"json": {"name": "Sheffield"}}),
+        (412, "stale", "DELETE", "/factories/1", {"headers": {"If-Match": '"other"'}}),
+        (413, "too-large", "POST", "/production", {"content": b"x" * 2001, "headers": {"Content-Type": "text/csv"}}),
+        (422, "invalid", "DELETE", "/production", {}),
     ],
 )
 def test_every_refusal_has_the_same_body(  # noqa: PLR0913, PLR0917 - a refusal and what brings it about
@@ -94,6 +107,20 @@ def test_a_refusal_says_where_a_body_is_wrong(engineer: Client) -> None:
     answer = engineer.post("/sprockets", json={})
 
     assert [{"pointer", "detail"}] * 4 == [error.keys() for error in answer.json()["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "offered"),
+    [
+        ("/sprockets/1", "Accept application/json."),
+        ("/sprockets", "Accept application/json or application/x-ndjson or text/csv."),
+    ],
+)
+def test_a_refusal_of_a_media_type_names_those_that_can_be_given(viewer: Client, path: str, offered: str) -> None:
+    """Who accepts nothing of ours is told what there is: one for a single thing, three for a list."""
+    answer = viewer.get(path, headers={"Accept": "text/html"})
+
+    assert f"Nothing of 'text/html' can be given here. {offered}" == answer.json()["detail"]
 
 
 def test_a_refusal_without_a_wrong_body_has_no_list_of_errors(viewer: Client) -> None:
@@ -164,7 +191,8 @@ def test_every_answer_has_a_request_id_of_its_own(engineer: Client) -> None:
         engineer.get("/sprockets/999"),
         engineer.get("/nothing"),
         engineer.delete("/sprockets"),
-        engineer.get("/sprockets", headers={"Accept": "text/csv"}),
+        engineer.delete("/sprockets/999"),
+        engineer.get("/sprockets", headers={"Accept": "text/html"}),
         engineer.post("/sprockets", content=b"{}"),
         engineer.get(f"{engineer.address}/docs"),
         engineer.get(f"{engineer.address}/openapi.json"),
@@ -224,16 +252,21 @@ def test_what_is_not_http_at_all_gets_a_plain_400(viewer: Client, junk: bytes) -
 @pytest.mark.parametrize(
     ("function", "method", "path"),
     [
-        ("find_sprocket", "GET", "/sprockets/1"),
-        ("add_sprocket", "POST", "/sprockets"),
-        ("replace_sprocket", "PUT", "/sprockets/1"),
+        ("sprockets.find_sprocket", "GET", "/sprockets/1"),
+        ("sprockets.add_sprocket", "POST", "/sprockets"),
+        ("sprockets.replace_sprocket", "PUT", "/sprockets/1"),
+        ("sprockets.change_sprocket", "PATCH", "/sprockets/1"),
+        ("sprockets.remove_sprocket", "DELETE", "/sprockets/1"),
+        ("factories.remove_factory", "DELETE", "/factories/1"),
+        ("production.check_factory_exists", "GET", "/production/1"),
+        ("production.remove_production", "DELETE", "/production/1/2021-01-21T02:06:58Z"),
     ],
 )
 def test_fault_40_the_caller_learns_the_request_id_and_nothing_else(
     engineer: Client, monkeypatch: pytest.MonkeyPatch, function: str, method: str, path: str
 ) -> None:
     """What nobody foresaw is a 500 whose only news is the id under which the log knows more."""
-    monkeypatch.setattr(f"sprocket_factory.endpoints.sprockets.{function}", break_down)
+    monkeypatch.setattr(f"sprocket_factory.endpoints.{function}", break_down)
     answer = engineer.request(method, path, json=a_sprocket(), headers={"X-Request-ID": "find-me"})
     problem = answer.json()
 

@@ -6,11 +6,14 @@ from litestar.types import ASGIApp
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
+from sprocket_factory.endpoints.factories import factories
 from sprocket_factory.endpoints.openapi import describe_api
+from sprocket_factory.endpoints.problem_pages import get_problem
 from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.production import production
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.endpoints.sprockets import sprockets
+from sprocket_factory.entities.instant import SECOND
 from sprocket_factory.observe import identify_requests
 from sprocket_factory.settings import Settings
 
@@ -18,7 +21,7 @@ from sprocket_factory.settings import Settings
 def build_app(settings: Settings, database: Database) -> ASGIApp:
     """Return the whole service as an ASGI application on an open database."""
     app = Litestar(
-        [Router(BASE_PATH, route_handlers=[sprockets, production]), *docs_handlers],
+        [Router(BASE_PATH, route_handlers=[sprockets, factories, production]), *docs_handlers, get_problem],
         before_request=check_request,
         request_class=ApiRequest,
         exception_handlers=EXCEPTION_HANDLERS,
@@ -27,4 +30,4 @@ def build_app(settings: Settings, database: Database) -> ASGIApp:
         request_max_body_size=settings.max_body_bytes,
     )
     app.state.openapi = describe_api(app)
-    return identify_requests(app, database=database)
+    return identify_requests(app, database=database, allowed_ahead=settings.max_ahead_seconds * SECOND, running=set())

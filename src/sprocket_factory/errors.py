@@ -4,7 +4,8 @@ A refusal carries facts for the caller and, as its hint, what to do next. endpoi
 status each becomes over HTTP; on the command line the sentence itself is the answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 
@@ -25,6 +26,12 @@ MAX_SHOWN = 60
 def shown(text: str) -> str:
     """Return what a caller sent as a refusal repeats it: quoted, escaped, and no longer than a reader needs."""
     return ascii(text) if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]!a}..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that names the known name nearest to this one, or nothing where none is near."""
+    by_folded = {one.casefold(): one for one in known}
+    return "".join(f" Did you mean {by_folded[match]}?" for match in get_close_matches(name.casefold(), by_folded, n=1))
 
 
 class Refusal(Exception):  # noqa: N818 - these are answers, not errors of the program
@@ -59,6 +66,10 @@ class Conflict(Refusal):
     """What is stored says otherwise."""
 
 
+class Stale(Refusal):
+    """What is stored is not the version that the caller expected."""
+
+
 class TooLarge(Refusal):
     """What was sent is over a limit."""
 
@@ -81,10 +92,20 @@ class Busy(NotNow):
     """Others were first, and the wait would be too long."""
 
 
+class TooSlow(NotNow):
+    """The answer would take longer to find than is allowed."""
+
+    retry_after_seconds = 10
+
+
 class Unavailable(NotNow):
     """The database does not answer."""
 
     retry_after_seconds = 2
+
+
+class OutcomeUnknown(NotNow):
+    """The connection was lost while a write was being made durable, and nobody can say whether it was."""
 
 
 class StorageFull(Refusal):

@@ -24,9 +24,20 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address to listen on. Loopback only, until the service knows who is calling.")
     port: int = _setting(8000, "Port to listen on; 0 takes any that is free.", least=0, most=65535)
-    database_url: str = _setting("sqlite:///sprocket-factory.db", "Where the data lies, as sqlite:///file.db.")
+    database_url: str = _setting(
+        "sqlite:///sprocket-factory.db", "Where the data lies: sqlite:///file.db or postgresql://user@host/name."
+    )
+    database_password_file: str = _setting("", "File with the password for PostgreSQL, instead of one in the address.")
+    database_connections: int = _setting(10, "Connections to PostgreSQL, at most, for each worker.", least=1, most=1000)
+    database_through_proxy: bool = _setting(
+        default=False, help_="Between us and PostgreSQL a proxy pools transactions, as PgBouncer does."
+    )
     must_exist: bool = _setting(default=False, help_="Refuse to go on where there is no database yet.")
     max_body_bytes: int = _setting(256 * 1024 * 1024, "Largest body of a request, in bytes.", least=1)
+    max_ahead_seconds: int = _setting(
+        86_400, "How far ahead of this machine's clock a record may lie, in seconds.", least=0, most=10**9
+    )
+    workers: int = _setting(1, "Processes that serve. More than one need PostgreSQL.", least=1, most=64)
     log_level: str = _setting("info", "Log this level and above.", one_of=LOG_LEVELS)
 
 

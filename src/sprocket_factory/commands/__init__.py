@@ -6,8 +6,11 @@ import click
 from dotenv import load_dotenv
 
 from sprocket_factory import __version__
+from sprocket_factory.commands.copy import copy
 from sprocket_factory.commands.demo import demo
+from sprocket_factory.commands.export import export
 from sprocket_factory.commands.load import load
+from sprocket_factory.commands.migrate import migrate
 from sprocket_factory.commands.serve import serve
 from sprocket_factory.settings import ENVIRONMENT_PREFIX
 
@@ -18,7 +21,7 @@ def cli() -> None:
     """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
 
 
-for command in (serve, load, demo):
+for command in (serve, load, export, copy, migrate, demo):
     cli.add_command(command)
 
 

@@ -10,13 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
-from sprocket_factory.database import open_database
-from sprocket_factory.endpoints.formats import CsvReader, NdjsonReader, RecordReader
+from sprocket_factory.endpoints.formats_reading import CsvReader, NdjsonReader, RecordReader
 from sprocket_factory.endpoints.reading import decode
+from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.production_import import OnConflict
 from sprocket_factory.entities.seed import Report, Seed, SeedFile, store_seeds
 from sprocket_factory.errors import Invalid, Refusal
+from sprocket_factory.settings import Settings
 
 READERS: dict[str, type[RecordReader]] = {".csv": CsvReader, ".ndjson": NdjsonReader, ".jsonl": NdjsonReader}
 
@@ -25,7 +27,7 @@ BLOCK_BYTES = 256 * 1024
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@settings_options("database_url", "must_exist")
+@settings_options(*DATABASE_SETTINGS, "must_exist", "max_ahead_seconds")
 @click.option(
     "--on-conflict",
     type=click.Choice(get_args(OnConflict)),
@@ -34,13 +36,15 @@ BLOCK_BYTES = 256 * 1024
     help="What to do with a record that is stored with other values.",
 )
 @click.option("--allow-duplicates", is_flag=True, help="Add every sprocket type of the files, stored already or not.")
-def load(files: tuple[Path, ...], **flags: Any) -> None:
+def load(files: tuple[Path, ...], on_conflict: OnConflict, *, allow_duplicates: bool, **flags: Any) -> None:
     """Load FILES into the database: all of them, or nothing where one is wrong.
 
     A .json file holds factories with their columns of production, sprockets, or both. A .csv, .ndjson or .jsonl file
     holds production records. Loading the same file twice changes nothing.
     """
     console = Console(stderr=True)
+    settings = Settings(**flags)
+    latest = now() + settings.max_ahead_seconds * SECOND
     with refusals_told(), ExitStack() as spools:
         progress = Progress(
             TextColumn("{task.description}"),
@@ -51,25 +55,26 @@ def load(files: tuple[Path, ...], **flags: Any) -> None:
             disable=not console.is_terminal,
         )
         with progress:
-            seeds = [spools.enter_context(read_seed(file, progress)) for file in files]
+            seeds = [spools.enter_context(Seed(file.name)) for file in files]
+            for seed, file in zip(seeds, files, strict=True):
+                read_into(seed, file, latest, progress)
             storing = progress.add_task("Storing", total=None)
-            report = uvloop.run(_store(seeds, **flags))
+            report = uvloop.run(_store(seeds, settings, on_conflict, allow_duplicates=allow_duplicates))
             progress.update(storing, total=1, completed=1)
     Console().print(_table(report))
     for name, factory_id in report.factory_ids.items():
         click.echo(f"factory_id {factory_id}: {name}")
 
 
-def read_seed(path: Path, progress: Progress) -> Seed:
-    """Return everything the file brings, checked. Raises a refusal that names the file and the place."""
-    seed = Seed(path.name)
+def read_into(seed: Seed, path: Path, latest: int, progress: Progress) -> None:
+    """Read everything the file brings, checked. Raises a refusal that names the file and the place."""
     task = progress.add_task(path.name, total=path.stat().st_size)
     try:
         if path.suffix == ".json":
-            seed.take(decode(path.read_bytes(), SeedFile))
+            seed.take(decode(path.read_bytes(), SeedFile), latest)
             progress.update(task, completed=path.stat().st_size)
         elif path.suffix in READERS:
-            reader = READERS[path.suffix](seed.spool)
+            reader = READERS[path.suffix](seed.spool, latest)
             with path.open("rb") as file:
                 while block := file.read(BLOCK_BYTES):
                     reader.feed(block)
@@ -82,19 +87,11 @@ def read_seed(path: Path, progress: Progress) -> Seed:
     except Refusal as refusal:
         refusal.detail = f"{path}: {refusal.detail}"
         raise
-    return seed
 
 
-async def _store(
-    seeds: list[Seed], *, database_url: str, must_exist: bool, on_conflict: OnConflict, allow_duplicates: bool
-) -> Report:
-    database = await open_database(database_url, must_exist=must_exist)
-    try:
-        if database.is_new:
-            click.echo(f"Made a new database: {database.location}", err=True)
-        return await database.write(store_seeds, seeds, on_conflict, allow_duplicates, by="load")
-    finally:
-        await database.close()
+async def _store(seeds: list[Seed], settings: Settings, on_conflict: OnConflict, *, allow_duplicates: bool) -> Report:
+    async with opened_database(settings) as database:
+        return await database.write(store_seeds, seeds, on_conflict, allow_duplicates, by="load", alone=True)
 
 
 def _table(report: Report) -> Table:

@@ -47,7 +47,9 @@ def refusals_told() -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        lines = [str(refusal), *(_line(fault) for fault in refusal.faults)]
+        lines = [str(refusal)]
+        if [str(refusal)] != [fault.detail for fault in refusal.faults]:
+            lines += [_line(fault) for fault in refusal.faults]
         if more := refusal.faults_total - len(refusal.faults):
             lines.append(f"  and {more:,} more")
         raise click.ClickException("\n".join(lines)) from refusal

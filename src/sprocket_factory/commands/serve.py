@@ -7,29 +7,51 @@ import click
 import uvloop
 
 from sprocket_factory.app import build_app
+from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
-from sprocket_factory.database import open_database
+from sprocket_factory.commands.workers import run_workers
+from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import configure_logging
 from sprocket_factory.server import address_of, listen, run_server
 from sprocket_factory.settings import Settings
 
 
 @click.command()
-@settings_options("host", "port", "database_url", "must_exist", "max_body_bytes", "log_level")
+@settings_options(
+    "host",
+    "port",
+    "workers",
+    *DATABASE_SETTINGS,
+    "must_exist",
+    "max_body_bytes",
+    "max_ahead_seconds",
+    "log_level",
+)
 def serve(**flags: Any) -> None:
     """Serve the API until Ctrl-C or SIGTERM."""
     settings = Settings(**flags)
     configure_logging(settings.log_level)
     with refusals_told():
-        uvloop.run(_serve(settings, listen(settings.host, settings.port)))
+        if settings.workers > 1 and settings.database_url.startswith("sqlite:"):
+            raise Unusable(
+                f"One process serves an SQLite file, not {settings.workers}: it puts the writes in their order.",
+                hint="Leave --workers out, or point --database-url at PostgreSQL.",
+            )
+        listener = listen(settings.host, settings.port)
+        if settings.workers == 1:
+            uvloop.run(_serve(settings, listener))
+        else:
+            click.echo(f"{uvloop.run(_look(settings))} at {address_of(listener)} with {settings.workers} workers")
+            run_workers(settings.workers, lambda: uvloop.run(_serve(settings, listener)))
+
+
+async def _look(settings: Settings) -> str:
+    """Bring the schema up to date before there are workers, and return what is served."""
+    async with opened_database(settings) as database:
+        return f"Serving {database.location}"
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    database = await open_database(settings.database_url, must_exist=settings.must_exist)
-    try:
-        if database.is_new:
-            click.echo(f"Made a new database: {database.location}", err=True)
-        announcement = f"Serving {database.location} at {address_of(listener)}"
+    async with opened_database(settings) as database:
+        announcement = f"Serving {database.location} at {address_of(listener)}" if settings.workers == 1 else ""
         await run_server(build_app(settings, database), listener, announcement)
-    finally:
-        await database.close()

@@ -5,18 +5,35 @@ microseconds (entities/instant.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar, TypeVarTuple
 from urllib.parse import unquote, urlsplit
 
+from sprocket_factory.database.migrations import Migration
 from sprocket_factory.errors import Unusable
 
 Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
 
+NO_VALUES: Mapping[str, Value] = MappingProxyType({})
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+
+TABLES_WITH_IDS = ("sprockets", "factories")
+"""Those whose ids the database gives."""
+
+
+class ServerPlace(NamedTuple):
+    """Where a database server is, and how to get there."""
+
+    url: str
+    password: str
+    connections: int
+    through_proxy: bool
 
 
 class Reader(Protocol):
@@ -35,17 +52,27 @@ class Transaction(Reader, Protocol):
     by: str
     """Who writes."""
 
+    async def lock(self, sql: str, **values: Value) -> Row | None:
+        """Return the first row of a SELECT, and keep it as it is for everybody else until the transaction ends."""
+
     async def first(self, sql: str, **values: Value) -> Row:
         """Return the first row of a statement that always gives one."""
 
     async def run(self, sql: str, **values: Value) -> int:
         """Run one statement and return how many rows it changed."""
 
+    async def reserve_ids(self, table: str, last_id: int) -> None:
+        """Let the table give no id up to this one any more. `table` is one of TABLES_WITH_IDS."""
+
     async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
         """Put rows into the table `incoming` in place of what is there, for the statements that follow.
 
         A row is factory_id, time, row_number, actual, goal. `rows` is read as it goes and never held whole.
         """
+
+
+class Overtaken(Exception):  # noqa: N818 - asks for another attempt
+    """A write function found that what it rests on was changed meanwhile: it is to be run again."""
 
 
 class Database(ABC):
@@ -66,48 +93,115 @@ class Database(ABC):
         """As a Reader's."""
 
     @abstractmethod
-    async def write(self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str) -> T:
+    async def write(
+        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
+    ) -> T:
         """Run a write function in a transaction and return its result once that is durable.
 
         Args:
             function: Reads and writes through the transaction alone. It may be run again, so it keeps no state.
             args: What the function is given after the transaction.
             by: Who writes; the function finds it as the transaction's `by`.
+            alone: It may take seconds, so no other write shares its transaction: those that would have to wait too
+                long for it are refused instead.
 
         Raises:
             Refusal: What the function raised, Busy, Unavailable or StorageFull; nothing of it is stored then.
         """
 
     @abstractmethod
-    def stream(self, make: Callable[..., T], sql: str, **values: Value) -> AsyncGenerator[list[T]]:
+    async def read(
+        self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
+    ) -> list[T]:
+        """Return `make(*row)` for every row of a statement that has a LIMIT.
+
+        Args:
+            make: What a row becomes.
+            sql: The statement.
+            values: Its parameters.
+            scans: It may have to look at many more rows than it gives. Then it runs under a time limit, and where it
+                holds up nobody else.
+
+        Raises:
+            Busy: Its turn did not come in time.
+            TooSlow: It took longer than allowed.
+        """
+
+    @abstractmethod
+    def stream(
+        self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
+    ) -> AsyncGenerator[list[T]]:
         """Give `make(*row)` for every row, in chunks, from one consistent snapshot, in constant memory.
+
+        Arguments are those of `read`.
 
         Raises:
             Busy: More streams are open than the database allows. Raised before the first chunk.
+            TooSlow: A chunk took longer to find than allowed.
         """
+
+    @abstractmethod
+    async def last_id(self, table: str) -> int:
+        """Return the last id that the table has given, whether its row is still there or not; 0 for none."""
 
     @abstractmethod
     async def close(self) -> None:
         """Finish what was begun and let go of everything."""
 
 
-async def open_database(url: str, *, must_exist: bool = False) -> Database:
+async def open_database(
+    url: str,
+    *,
+    password: str = "",
+    must_exist: bool = False,
+    connections: int = 10,
+    through_proxy: bool = False,
+) -> Database:
     """Open the database at this address, make it if there is none, and bring its schema up to date.
 
     Args:
-        url: `sqlite:///relative/file.db` or `sqlite:////absolute/file.db`.
+        url: `sqlite:///relative/file.db`, `sqlite:////absolute/file.db` or `postgresql://user@host/name`.
+        password: For a server, where the address has none.
         must_exist: Refuse to make a new database.
+        connections: To a server: how many at most.
+        through_proxy: Between us and the server a proxy gives out connections anew for each transaction.
 
     Raises:
         Unusable: It is no database of ours, its schema is newer than this program, it is damaged, or it is missing
             and `must_exist` is set.
     """
+    if is_postgresql(url):
+        from sprocket_factory.database.postgresql import open_postgresql  # noqa: PLC0415 - only the engine in use
+
+        place = ServerPlace(url, password, connections, through_proxy)
+        return await open_postgresql(place, must_exist=must_exist)
+    from sprocket_factory.database.sqlite import open_sqlite  # noqa: PLC0415 - as above
+
+    return open_sqlite(_path_of(url), must_exist=must_exist)
+
+
+async def list_missing_migrations(url: str, *, password: str = "") -> list[Migration]:
+    """Return what the schema at this address still needs, and change nothing. Raises Unusable."""
+    if is_postgresql(url):
+        from sprocket_factory.database.postgresql import missing_in_postgresql  # noqa: PLC0415 - as above
+
+        return await missing_in_postgresql(ServerPlace(url, password, 1, through_proxy=False))
+    from sprocket_factory.database.sqlite import missing_in_sqlite  # noqa: PLC0415 - as above
+
+    return missing_in_sqlite(_path_of(url))
+
+
+def is_postgresql(url: str) -> bool:
+    """Return whether the address is that of a server."""
+    return url.startswith(("postgresql:", "postgres:"))
+
+
+def _path_of(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise Unusable(
             f"{url!r} is no database address.",
-            hint="Write sqlite:///file.db for a file here, or sqlite:////folder/file.db for an absolute path.",
+            hint="Write sqlite:///file.db for a file here, sqlite:////folder/file.db for an absolute path, or"
+            " postgresql://user:password@host/name.",
         )
-    from sprocket_factory.database.sqlite import open_sqlite  # noqa: PLC0415 - only the engine in use is loaded
-
-    return open_sqlite(Path(unquote(parts.path[1:])), must_exist=must_exist)
+    return Path(unquote(parts.path[1:]))

@@ -6,7 +6,8 @@ read takes microseconds, a hop to a thread many times that. One thread owns the 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing, closing
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -14,16 +15,28 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import apsw
 
-from sprocket_factory.database import Database, Row, Transaction, Value
-from sprocket_factory.database.migrations import missing_migrations
+from sprocket_factory.database import NO_VALUES, Database, Row, Transaction, Value
+from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer, refusal_for
 from sprocket_factory.errors import Busy, Unusable
 
 MAX_STREAMS = 8
 """A stream is a snapshot that holds the write-ahead log back, so there are only so many at once."""
 
+MAX_READS = 8
+"""As many pages are read at once; the others wait for their turn."""
+
 CHUNK_ROWS = 200
 """A list is read in chunks so small that other requests hardly wait for one."""
+
+SCANNED_ROWS = 2000
+"""In a thread a chunk may be larger, for nobody waits for it."""
+
+SCAN_SECONDS = 10
+"""A statement that finds its next rows no sooner is given up."""
+
+INSTRUCTIONS_BETWEEN_LOOKS = 100_000
+"""Of SQLite's own, between two looks at the clock: about a millisecond."""
 
 APPLICATION_ID = 0x5B0C4E7F
 """Marks the file as ours, so that `file` and we can tell it from another program's database."""
@@ -45,6 +58,7 @@ class SQLiteDatabase(Database):
         self._reader = _open_reader(path)
         self._idle: list[apsw.Connection] = []
         self._streams = 0
+        self._turns = asyncio.Semaphore(MAX_READS)
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
@@ -61,42 +75,98 @@ class SQLiteDatabase(Database):
         except apsw.BusyError:
             return await self._read_in_thread(sql, values)
 
-    async def write(self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str) -> T:
+    async def write(
+        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
+    ) -> T:
         """Run a write function in the writer's next group and return its result once that is durable."""
-        return await self._writer.submit(function, args, by)
+        return await self._writer.submit(function, args, by, alone=alone)
 
-    async def stream(self, make: Callable[..., T], sql: str, **values: Value) -> AsyncGenerator[list[T]]:
-        """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds.
+    async def read(
+        self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
+    ) -> list[T]:
+        """Return `make(*row)` for every row of a statement that has a LIMIT."""
+        try:
+            async with asyncio.timeout(BUSY_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Busy(f"{MAX_READS} lists are being read already.", hint="Try again in a moment.") from None
+        try:
+            return [thing async for chunk in self._chunks(make, sql, values, scans=scans) for thing in chunk]
+        finally:
+            self._turns.release()
 
-        The chunks are read in the event loop, other requests between them. A thread would give up the interpreter's
-        lock at every row and wait to get it back: beside eight busy connections 1,000,000 rows then took 12 to
-        24 s instead of 2 to 3 (docs/decisions/).
-        """
+    async def stream(
+        self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
+    ) -> AsyncGenerator[list[T]]:
+        """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds."""
         if self._streams >= MAX_STREAMS:
             raise Busy(f"{MAX_STREAMS} whole lists are being read already.", hint="Try again in a moment.")
         self._streams += 1
-        connection = self._idle.pop() if self._idle else _open_reader(Path(self.location))
         try:
-            cursor = connection.execute(sql, values)
-            try:
-                while chunk := [make(*row) for row in islice(cursor, CHUNK_ROWS)]:
+            async with aclosing(self._chunks(make, sql, values, scans=scans)) as chunks:
+                async for chunk in chunks:
                     yield chunk
-                    if len(chunk) < CHUNK_ROWS:
-                        break
-                    await asyncio.sleep(0)
-            finally:
-                cursor.close(force=True)
-        except apsw.Error as error:
-            raise refusal_for(error) from error
         finally:
-            self._idle.append(connection)
             self._streams -= 1
+
+    async def last_id(self, table: str) -> int:
+        """Return the last id that the table has given."""
+        row = await self.one("SELECT seq FROM sqlite_sequence WHERE name = :table", table=table)
+        return 0 if row is None else int(row[0])
 
     async def close(self) -> None:
         """Finish the writes that were taken, then close every connection."""
         await self._loop.run_in_executor(None, self._writer.close)
         for connection in (self._reader, *self._idle):
             connection.close()
+
+    async def _chunks(
+        self, make: Callable[..., T], sql: str, values: Mapping[str, Value], *, scans: bool
+    ) -> AsyncGenerator[list[T]]:
+        """Give the rows in chunks.
+
+        What finds its rows along an index is read in the event loop, other requests between the chunks. A thread
+        would give up the interpreter's lock at every row and wait to get it back: beside eight busy connections
+        1,000,000 rows then took 12 to 24 s instead of 2 to 3 (docs/decisions/). Only what may look at a million rows
+        to find one goes to a thread.
+        """
+        connection = self._idle.pop() if self._idle else _open_reader(Path(self.location))
+        wanted = SCANNED_ROWS if scans else CHUNK_ROWS
+        rows: apsw.Cursor | None = None
+
+        def next_chunk() -> list[T]:
+            nonlocal rows
+            if rows is None:
+                rows = connection.execute(sql, dict(values))
+            return [make(*row) for row in islice(rows, wanted)]
+
+        try:
+            while chunk := await self._in_thread(connection, next_chunk) if scans else next_chunk():
+                yield chunk
+                if len(chunk) < wanted:
+                    break
+                await asyncio.sleep(0)
+        except apsw.Error as error:
+            raise refusal_for(error) from error
+        finally:
+            if rows is not None:
+                rows.close(force=True)
+            self._idle.append(connection)
+
+    async def _in_thread(self, connection: apsw.Connection, read: Callable[[], T]) -> T:
+        """Return what a read on this connection returns, within SCAN_SECONDS."""
+        deadline = self._loop.time() + SCAN_SECONDS
+        connection.set_progress_handler(lambda: self._loop.time() > deadline, INSTRUCTIONS_BETWEEN_LOOKS)
+        reading = self._loop.run_in_executor(None, read)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            # Its caller has gone, but the connection is not free before the thread has let go of it.
+            connection.interrupt()
+            await asyncio.wait([reading])
+            raise
+        finally:
+            connection.set_progress_handler(None)
 
     async def _read_in_thread(self, sql: str, values: dict[str, Value]) -> list[Row]:
         def read() -> list[Row]:
@@ -134,6 +204,19 @@ def open_sqlite(path: Path, *, must_exist: bool) -> SQLiteDatabase:
     return SQLiteDatabase(path, connection, is_new=is_new)
 
 
+def missing_in_sqlite(path: Path) -> list[Migration]:
+    """Return what the schema of the file still needs; all of it where there is no file. Raises Unusable."""
+    if not path.exists():
+        return missing_migrations("sqlite", 0)
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            ours = "migrations" in _tables(connection)
+            numbers = connection.execute("SELECT max(number) FROM migrations").fetchone() if ours else (0,)
+    except apsw.Error as error:
+        raise Unusable(f"{path} cannot be read: {error}.", hint="Check that it is a database of ours.") from error
+    return missing_migrations("sqlite", numbers[0] if numbers else 0)
+
+
 def _open_writer(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(round(BUSY_SECONDS * 1000))  # first of all: the next line may meet another process
@@ -144,8 +227,14 @@ def _open_writer(path: Path) -> apsw.Connection:
     connection.pragma("synchronous", "full")
     connection.pragma("foreign_keys", "on")
     connection.pragma("journal_size_limit", MAX_WAL_BYTES)
+    # A migration folds the names that are stored as Python does: SQLite folds ASCII alone.
+    connection.create_scalar_function("casefold", _casefold, 1, deterministic=True)
     connection.execute(files("sprocket_factory.database").joinpath("staging.sqlite.sql").read_text(encoding="utf-8"))
     return connection
+
+
+def _casefold(*name: Any) -> str:
+    return str(name[0]).casefold()
 
 
 def _open_reader(path: Path) -> apsw.Connection:

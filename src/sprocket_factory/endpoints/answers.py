@@ -1,38 +1,55 @@
-"""What goes out: one thing, encoded, with its headers."""
+"""What goes out: one thing, encoded, with its headers and its version."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.enums import HttpMethod
+from litestar.types import Receive, Scope, Send
+
+from sprocket_factory.endpoints.conditions import is_known
+from sprocket_factory.entities.version import digest_of, encode
 
 JSON = b"application/json"
 
-encode = msgspec.json.Encoder().encode
+Header = tuple[bytes, bytes]
 
 
 class Answer:
-    """A whole answer, ready to send."""
+    """A whole answer, ready to send: again and again the same, so it has an ETag."""
 
-    __slots__ = ("_body", "_headers", "_status")
+    __slots__ = ("body", "etag", "headers", "status")
 
     def __init__(
-        self, thing: Any, *, status: int = 200, media_type: bytes = JSON, headers: Sequence[tuple[bytes, bytes]] = ()
+        self, thing: Any, *, status: int = 200, media_type: bytes = JSON, headers: Sequence[Header] = ()
     ) -> None:
-        self._body = thing if isinstance(thing, bytes) else encode(thing)
-        self._status = status
-        self._headers = (
+        self.body: bytes = thing if isinstance(thing, bytes) else encode(thing)
+        self.status = status
+        self.etag = b'"%s"' % digest_of(self.body).encode()
+        self.headers = (
             (b"content-type", media_type),
-            (b"content-length", b"%d" % len(self._body)),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"etag", self.etag),
             *headers,
         )
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send it."""
-        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        await send({"type": "http.response.body", "body": self._body, "more_body": False})
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it; or nothing but its version, where a reader has that already."""
+        status, headers, body = self.status, self.headers, self.body
+        if scope.get("method") in READING and is_known(scope, self.etag):
+            status, headers, body = 304, self.headers[2:], b""
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def created(thing: Any, location: str) -> ASGIApp:
-    """Answer that a thing was created, and where it is."""
-    return Answer(thing, status=201, headers=[(b"location", location.encode())])
+READING = frozenset({HttpMethod.GET, HttpMethod.HEAD})
+
+
+def stored(thing: Any, location: str, *, is_new: bool) -> Answer:
+    """Answer that a thing is stored; and where it is, if it was not there before."""
+    return Answer(thing, status=201, headers=[(b"location", location.encode())]) if is_new else Answer(thing)
+
+
+async def no_content(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer that it is done, and there is nothing to say of it."""
+    await send({"type": "http.response.start", "status": 204, "headers": ()})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

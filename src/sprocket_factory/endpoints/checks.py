@@ -6,10 +6,8 @@ from litestar import Request, Response
 from litestar.enums import HttpMethod
 
 from sprocket_factory.endpoints.negotiation import accept_of, preferred_type
-from sprocket_factory.endpoints.reading import nearest
-from sprocket_factory.errors import Fault, Invalid, NotAcceptable, shown
-
-JSON = "application/json"
+from sprocket_factory.endpoints.parameters import check_parameters, given_parameters
+from sprocket_factory.errors import NotAcceptable, shown
 
 
 async def check_request(request: Request[Any, Any, Any]) -> Response[None] | None:
@@ -27,28 +25,17 @@ async def check_request(request: Request[Any, Any, Any]) -> Response[None] | Non
             route for route in request.app.routes if request.route_handler in getattr(route, "route_handlers", ())
         )
         return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(route.methods))})
+    known = request.route_handler.opt.get("parameters", {})
     if request.scope["query_string"]:
-        _check_parameters(request)
+        given = check_parameters(given_parameters(request.scope), known)
+        if "format" in given:
+            return None  # it says what is wanted, whatever Accept says
     _check_accept(request)
     return None
 
 
-def _check_parameters(request: Request[Any, Any, Any]) -> None:
-    known = request.route_handler.opt.get("parameters", ())
-    seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
-        if name not in known:
-            raise _wrong_parameter(name, f"There is no parameter {shown(name)} here.{nearest(name, known)}")
-        if name in seen:
-            raise _wrong_parameter(name, f"The parameter {shown(name)} is given twice.")
-        seen.add(name)
-
-
-def _wrong_parameter(name: str, detail: str) -> Invalid:
-    return Invalid(detail, faults=[Fault(name, detail)])
-
-
 def _check_accept(request: Request[Any, Any, Any]) -> None:
-    if "gives" in request.route_handler.opt and preferred_type(request.scope, [JSON]) is None:
+    offered = request.route_handler.opt.get("media_types", ())
+    if offered and preferred_type(request.scope, offered) is None:
         accepted = accept_of(request.scope)
-        raise NotAcceptable(f"Nothing of {shown(accepted)} can be given here.", hint=f"Accept {JSON}.")
+        raise NotAcceptable(f"Nothing of {shown(accepted)} can be given here.", hint=f"Accept {' or '.join(offered)}.")

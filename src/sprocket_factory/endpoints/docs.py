@@ -17,7 +17,7 @@ CSS = b"text/css; charset=utf-8"
 
 CONTENT_SECURITY_POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'self'; frame-ancestors 'none'")
 
-_pages = Environment(loader=PackageLoader("sprocket_factory", "board"), autoescape=True)
+pages = Environment(loader=PackageLoader("sprocket_factory", "board"), autoescape=True)
 
 
 @get("/openapi.json")
@@ -26,17 +26,29 @@ async def get_openapi(request: Request[Any, Any, Any]) -> ASGIApp:
     return Answer(request.app.state.openapi)
 
 
-@get("/docs")
+@get("/docs", media_types=("text/html",))
 async def get_docs(request: Request[Any, Any, Any]) -> ASGIApp:
     """Return the description of the API as a page that needs no script and no internet."""
-    page = _pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of)
+    page = pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of, grouped=grouped)
     return Answer(page.encode(), media_type=HTML, headers=[CONTENT_SECURITY_POLICY])
 
 
-@get("/board/docs.css")
+@get("/board/docs.css", media_types=("text/css",))
 async def get_docs_style() -> ASGIApp:
     """Return the style of the page."""
     return Answer(files("sprocket_factory.board").joinpath("docs.css").read_bytes(), media_type=CSS)
+
+
+def grouped(parameters: list[Document]) -> list[tuple[Document, list[str]]]:
+    """Return the parameters, each with the operators that may follow its name."""
+    operators: dict[str, list[str]] = {}
+    for parameter in parameters:
+        column, separator, operator = parameter["name"].partition("__")
+        if column in operators and operator:
+            operators[column].append(separator + operator)
+        else:
+            operators[parameter["name"]] = []
+    return [(parameter, operators[parameter["name"]]) for parameter in parameters if parameter["name"] in operators]
 
 
 def example_of(api: Document, schema: Document) -> str:
@@ -45,15 +57,17 @@ def example_of(api: Document, schema: Document) -> str:
 
 
 def _example(api: Document, schema: Document) -> Any:
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "anyOf" in schema:
+        return _example(api, schema["anyOf"][0])
     if "$ref" in schema:
         return _example(api, api["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
     if "properties" in schema:
         return {name: _example(api, inner) for name, inner in schema["properties"].items()}
     if "items" in schema:
         return [_example(api, schema["items"])]
-    if schema.get("format") == "date-time":
-        return "2021-01-21T02:06:58Z"
-    return {"integer": 20, "number": 25.4}.get(schema.get("type", ""), "...")
+    return None
 
 
 docs_handlers = [get_openapi, get_docs, get_docs_style]

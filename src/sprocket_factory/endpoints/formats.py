@@ -1,157 +1,112 @@
-"""The formats in which many records travel: CSV and NDJSON, read as they arrive.
-
-A reader is fed bytes in any pieces and checks what they hold into a spool. It remembers the first wrong rows and
-counts the rest, so that one look at the refusal is enough to mend a file.
-"""
+"""The formats in which lists go out: JSON, NDJSON and CSV, piece by piece."""
 
 import csv
+import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from operator import itemgetter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
 
-from sprocket_factory.endpoints.reading import decode, nearest
-from sprocket_factory.entities import MAX_ID
-from sprocket_factory.entities.instant import ALLOWED_AHEAD, now, read_instant
-from sprocket_factory.entities.production import MAX_COUNT, ProductionRow
-from sprocket_factory.entities.production_import import MAX_FAULTS, Spool
-from sprocket_factory.errors import Fault, Invalid, Refusal, Unreadable, shown
+import msgspec
 
-MAX_LINE_BYTES = 1024 * 1024
+from sprocket_factory.entities.listing import Kind
+from sprocket_factory.entities.version import encode
 
-MAX_DIGITS = len(str(MAX_ID))
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "'")
+"""A spreadsheet would run a cell that begins so, or hide the apostrophe."""
 
-COLUMNS = ("factory_id", "time", "sprocket_production_actual", "sprocket_production_goal")
+encode_lines = msgspec.json.Encoder().encode_lines
+to_builtins = msgspec.to_builtins
 
 
-class RecordReader(ABC):
-    """Reads production records from bytes into a spool."""
+class Format(ABC):
+    """Writes one list: its beginning, any number of pieces, its end."""
 
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
-        self._latest = now() + ALLOWED_AHEAD
-        self._pending = b""
-        self._rows = 0
-        self._faults: list[Fault] = []
-        self._faults_total = 0
+    media_type: str
 
-    def feed(self, data: bytes) -> None:
-        """Read as many whole lines as there are by now. Raises Unreadable."""
-        self._pending += data
-        end = self._pending.rfind(b"\n") + 1
-        lines, rest = self._pending[:end], self._pending[end:]
-        if len(rest) > MAX_LINE_BYTES:
-            raise Unreadable(f"Row {self._rows + 1} is longer than {MAX_LINE_BYTES:,} bytes.")
-        if lines and self._take(lines):
-            self._pending = rest
+    def __init__(self, columns: Mapping[str, Kind]) -> None:
+        self._columns = columns
 
-    def finish(self) -> None:
-        """Read what is left. Raises Unreadable, and Invalid where a row is wrong: the first hundred are named."""
-        if self._pending and not self._take(self._pending):
-            raise Unreadable(f"Row {self._rows + 1} opens a quotation mark and never closes it.")
-        if self._faults:
-            raise Invalid(
-                f"{self._faults_total:,} things are wrong in {self._rows:,} rows.",
-                faults=self._faults,
-                faults_total=self._faults_total,
-            )
+    def begin(self) -> bytes:
+        """Return what comes before the first row."""
+        return b""
 
     @abstractmethod
-    def _take(self, lines: bytes) -> bool:
-        """Read these whole lines, or return False where they end within a row."""
+    def rows(self, things: list[Any], *, first: bool) -> bytes:
+        """Return some rows, at least one; `first` are those with nothing before them."""
 
-    def _fault(self, pointer: str, detail: str) -> None:
-        self._faults_total += 1
-        if len(self._faults) < MAX_FAULTS:
-            self._faults.append(Fault(pointer, detail, self._rows))
+    def end(self) -> bytes:
+        """Return what comes after the last row."""
+        return b""
 
-
-class NdjsonReader(RecordReader):
-    """One JSON object on each line; blank lines are passed over."""
-
-    def _take(self, lines: bytes) -> bool:
-        for line in lines.split(b"\n"):
-            if line.strip():
-                self._rows += 1
-                self._take_line(line)
-        return True
-
-    def _take_line(self, line: bytes) -> None:
-        try:
-            row = decode(line, ProductionRow)
-            time = read_instant(row.time, self._latest)
-        except Refusal as refusal:
-            for fault in refusal.faults or (Fault("/time" if isinstance(refusal, Invalid) else "", str(refusal)),):
-                self._fault(fault.pointer, fault.detail)
-            return
-        self._spool.add(row.factory_id, time, row.sprocket_production_actual, row.sprocket_production_goal)
+    def whole(self, things: list[Any]) -> bytes:
+        """Return a list that is not streamed."""
+        return self.begin() + (self.rows(things, first=True) if things else b"") + self.end()
 
 
-class CsvReader(RecordReader):
-    """RFC 4180 with a header row that names the columns in any order; a byte order mark is passed over."""
+class Json(Format):
+    """One JSON array."""
 
-    def __init__(self, spool: Spool) -> None:
-        super().__init__(spool)
-        self._cells_of: Callable[[list[str]], tuple[str, ...]] | None = None
+    media_type = "application/json"
 
-    def _take(self, lines: bytes) -> bool:
-        if lines.count(b'"') % 2:
-            return False  # a quoted cell goes on behind these lines
-        try:
-            text = lines.decode("utf-8-sig" if self._cells_of is None else "utf-8")
-            for cells in csv.reader(text.splitlines(keepends=True), strict=True):
-                if cells:
-                    self._take_cells(cells)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise Unreadable(f"The CSV cannot be read after row {self._rows}: {error}.") from error
-        return True
+    def begin(self) -> bytes:
+        """Open the array."""
+        return b"["
 
-    def _take_cells(self, cells: list[str]) -> None:
-        if self._cells_of is None:
-            self._cells_of = _columns(cells)
-            return
-        self._rows += 1
-        if len(cells) != len(COLUMNS):
-            self._fault("", f"The row has {len(cells)} cells, the header {len(COLUMNS)}.")
-            return
-        factory_id, time, actual, goal = self._cells_of(cells)
-        before = self._faults_total
-        row = (
-            self._whole_number("factory_id", factory_id, 1, MAX_ID),
-            self._instant(time),
-            self._whole_number("sprocket_production_actual", actual, 0, MAX_COUNT),
-            self._whole_number("sprocket_production_goal", goal, 0, MAX_COUNT),
+    def rows(self, things: list[Any], *, first: bool) -> bytes:
+        """Return the things with commas between them."""
+        rows: bytes = encode(things)[1:-1]
+        return rows if first else b"," + rows
+
+    def end(self) -> bytes:
+        """Close the array."""
+        return b"]"
+
+
+class Ndjson(Format):
+    """One JSON object on each line."""
+
+    media_type = "application/x-ndjson"
+
+    def rows(self, things: list[Any], *, first: bool) -> bytes:  # noqa: ARG002 - every line is as the first
+        """Return a line for each."""
+        return encode_lines(things)
+
+
+class Csv(Format):
+    """RFC 4180 with a header row. Text that a spreadsheet would run begins with an apostrophe instead."""
+
+    media_type = "text/csv"
+
+    def begin(self) -> bytes:
+        """Return the header row."""
+        return ",".join(self._columns).encode() + b"\r\n"
+
+    def rows(self, things: list[Any], *, first: bool) -> bytes:  # noqa: ARG002 - every row is as the first
+        """Return a row for each."""
+        text = io.StringIO(newline="")
+        cells = [_CELLS[kind] for kind in self._columns.values()]
+        csv.writer(text).writerows(
+            [cell(value) for cell, value in zip(cells, msgspec.structs.astuple(thing), strict=True)] for thing in things
         )
-        if self._faults_total == before:
-            self._spool.add(*row)
-
-    def _whole_number(self, column: str, cell: str, least: int, most: int) -> int:
-        if (
-            cell.isascii()
-            and cell.isdigit()
-            and len(cell) <= len(str(MAX_ID))
-            and least <= (number := int(cell)) <= most
-        ):
-            return number
-        self._fault(f"/{column}", f"{shown(cell)} is no whole number from {least} to {most}.")
-        return 0
-
-    def _instant(self, cell: str) -> int:
-        try:
-            return read_instant(cell, self._latest)
-        except Invalid as refusal:
-            self._fault("/time", str(refusal))
-            return 0
+        return text.getvalue().encode()
 
 
-def _columns(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
-    """Return what picks the cells of a row in the order of COLUMNS. Raises Invalid for a header that is none."""
-    faults = [
-        Fault(f"/{name}", f"There is no column {shown(name)}.{nearest(name, COLUMNS)}")
-        for name in header
-        if name not in COLUMNS
-    ]
-    faults += [Fault(f"/{name}", f"The column {name} is missing.") for name in COLUMNS if name not in header]
-    faults += [Fault(f"/{name}", f"The column {name} is there twice.") for name in COLUMNS if header.count(name) > 1]
-    if faults:
-        raise Invalid("The header row is not that of production records.", faults=faults)
-    return itemgetter(*(header.index(name) for name in COLUMNS))
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text(value: str) -> str:
+    return f"'{value}" if value.startswith(DANGEROUS) else value
+
+
+def _time(value: datetime) -> str:
+    return f"{value.replace(tzinfo=None).isoformat()}Z"
+
+
+_CELLS: dict[Kind, Callable[[Any], Any]] = {"integer": _same, "number": repr, "text": _text, "time": _time}
+
+FORMATS: dict[str, type[Format]] = {"json": Json, "ndjson": Ndjson, "csv": Csv}
+"""By the name that `format=` gives it; the first is the default."""
+
+MEDIA_TYPES = tuple(format_.media_type for format_ in FORMATS.values())

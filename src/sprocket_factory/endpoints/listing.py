@@ -1,50 +1,190 @@
-"""How a list goes out: whole, however long it is."""
+"""The one query grammar of every list: filters, order, pages, counts and formats."""
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
-from sprocket_factory.endpoints.answers import JSON, Answer, encode
+from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.formats import FORMATS, MEDIA_TYPES, Format
+from sprocket_factory.endpoints.negotiation import preferred_type
+from sprocket_factory.endpoints.paging import next_page, read_cursor
+from sprocket_factory.endpoints.parameters import (
+    BOOLEAN,
+    TIME,
+    Schema,
+    parameters_of,
+    read_boolean,
+    read_choice,
+    read_time,
+    read_whole_number,
+    wrong_parameter,
+)
+from sprocket_factory.endpoints.routing import ApiRequest
+from sprocket_factory.endpoints.streaming import stream_answer
+from sprocket_factory.entities.listing import (
+    Filter,
+    Kind,
+    Listing,
+    Operator,
+    Order,
+    Query,
+    count_list,
+    read_list,
+    stream_list,
+)
+from sprocket_factory.errors import nearest, shown
 
-STALLED_SECONDS = 30
-"""A reader that takes nothing for so long is given up: its snapshot holds back the database's log."""
+MAX_LIMIT = 10_000
+MAX_CHOICES = 1000
+MAX_TEXT = 1000
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_MAX_INTEGER = 2**63 - 1
+
+_SCHEMAS: Mapping[Kind, Schema] = {
+    "integer": {"type": "integer", "minimum": -_MAX_INTEGER, "maximum": _MAX_INTEGER},
+    "number": {"type": "number"},
+    "text": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": "^[^\\u0000]+$"},
+    "time": TIME,
+}
 
 
-async def whole_list(chunks: AsyncGenerator[list[Any]]) -> ASGIApp:
-    """Answer a list as one JSON array: at once where it is short, else in chunks as the reader takes them."""
-    first: list[Any] = await anext(chunks, [])
-    second = await anext(chunks, None)
-    if second is None:
-        return Answer(first)
-    return _StreamedList([first, second], chunks)
+_COMPARING = {"lt": "less", "lte": "this or less", "gt": "more", "gte": "this or more"}
 
 
-class _StreamedList:
-    """A JSON array that is sent as it is read. It ends as if whole only if it is."""
-
-    def __init__(self, begun: list[list[Any]], rest: AsyncGenerator[list[Any]]) -> None:
-        self._begun = begun
-        self._rest = rest
-
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        async with aclosing(self._rest):
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", JSON)]})
-            if scope.get("method") != "HEAD":
-                await self._send_chunks(send)
-        await send({"type": "http.response.body", "body": b"]", "more_body": False})
-
-    async def _send_chunks(self, send: Send) -> None:
-        before = b"["
-        for chunk in self._begun:
-            await _send_chunk(send, before, chunk)
-            before = b","
-        async for chunk in self._rest:
-            await _send_chunk(send, before, chunk)
+def grammar_of(listing: Listing[Any]) -> dict[str, Schema]:
+    """Return every parameter that a list takes, with its schema."""
+    return filters_of(listing) | {
+        "cursor": {"type": "string", "format": "cursor", "description": "Where a page begins, as Link has it."},
+        "count": BOOLEAN | {"description": "Say in X-Total-Count how many there are on all pages."},
+        "format": {"enum": list(FORMATS), "description": "The format, whatever the header Accept says."},
+    }
 
 
-async def _send_chunk(send: Send, before: bytes, chunk: list[Any]) -> None:
-    async with asyncio.timeout(STALLED_SECONDS):
-        await send({"type": "http.response.body", "body": before + encode(chunk)[1:-1], "more_body": True})
+def filters_of(listing: Listing[Any]) -> dict[str, Schema]:
+    """Return the parameters that say which things are listed and in which order, with their schemas."""
+    parameters: dict[str, Schema] = {}
+    for column, kind in listing.columns.items():
+        schema = _SCHEMAS[kind]
+        parameters[column] = schema | {"description": f"Those whose {column} is this."}
+        for operator, words in _COMPARING.items():
+            parameters[f"{column}__{operator}"] = schema | {"description": f"Those whose {column} is {words}."}
+        one_of = f"Those whose {column} is one of these."
+        item = schema | ({"pattern": "^[^,\\u0000]+$"} if kind == "text" else {})
+        parameters[f"{column}__in"] = {"type": "array", "items": item, "minItems": 1, "description": one_of}
+        if column in listing.folded:
+            containing = f"Those whose {column} has this in it, in capitals or not."
+            parameters[f"{column}__contains"] = schema | {"description": containing}
+    terms = [sign + column for column in listing.columns for sign in ("", "-")]
+    parameters["sort"] = {
+        "type": "array",
+        "items": {"enum": terms},
+        "uniqueItems": True,
+        "minItems": 1,
+        "description": "The order, one term after the other, each field once; - turns one around.",
+    }
+    parameters["limit"] = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_LIMIT,
+        "description": "At most so many; the header Link leads to the next page. Without it the list is whole.",
+    }
+    return parameters
+
+
+async def answer_list(request: ApiRequest, listing: Listing[Any], **fixed: int) -> ASGIApp:
+    """Answer a list as the request's parameters want it; `fixed` are columns that the path has settled.
+
+    Raises:
+        Invalid: A parameter is wrong.
+        Busy: Too many lists are being read.
+        TooSlow: It took longer than allowed to find.
+    """
+    parameters = parameters_of(request)
+    query = read_query(listing, parameters, request.latest, **fixed)
+    format_ = _format(request, parameters)(listing.columns)
+    headers = [(b"vary", b"accept")]
+    if read_boolean(parameters, "count"):
+        headers.append((b"x-total-count", b"%d" % await count_list(request.database, listing, query)))
+    if query.limit is None:
+        return await stream_answer(stream_list(request.database, listing, query), format_, headers)
+    rows = await read_list(request.database, listing, query._replace(limit=query.limit + 1))
+    if len(rows) > query.limit:
+        rows.pop()
+        headers.append((b"link", next_page(request, listing, query, rows[-1])))
+    return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
+
+
+def read_query(listing: Listing[Any], parameters: Mapping[str, str], latest: int, **fixed: int) -> Query:
+    """Return what the parameters ask of a list, `latest` being the last instant that may be named. Raises Invalid."""
+    filters = [Filter(column, "eq", (value,)) for column, value in fixed.items()]
+    filters += _filters(listing, parameters, latest)
+    limit = read_whole_number(parameters, "limit", 1, MAX_LIMIT) if "limit" in parameters else None
+    query = Query(tuple(filters), tuple(_order(listing, parameters.get("sort"))), limit)
+    if "cursor" not in parameters:
+        return query
+    return query._replace(after=read_cursor(listing, query, parameters["cursor"]))
+
+
+def _format(request: ApiRequest, parameters: Mapping[str, str]) -> type[Format]:
+    if "format" in parameters:
+        return FORMATS[read_choice(parameters, "format", FORMATS)]
+    # checks.py has refused what accepts none of them.
+    wanted = preferred_type(request.scope, MEDIA_TYPES)
+    return next(format_ for format_ in FORMATS.values() if format_.media_type == wanted)
+
+
+def _filters(listing: Listing[Any], parameters: Mapping[str, str], latest: int) -> Iterator[Filter]:
+    for name, text in parameters.items():
+        column, _, operator = name.partition("__")
+        if column not in listing.columns:
+            continue
+        kind = listing.columns[column]
+        if operator == "in":
+            choices = text.split(",")
+            if len(choices) > MAX_CHOICES:
+                raise wrong_parameter(name, f"These are {len(choices):,}; up to {MAX_CHOICES:,} may be named.")
+            yield Filter(column, "in", tuple(_value(name, kind, choice, latest) for choice in choices))
+        else:
+            yield Filter(column, _operator(operator), (_value(name, kind, text, latest),))
+
+
+def _operator(text: str) -> Operator:
+    (operator,) = (operator for operator in get_args(Operator) if operator == (text or "eq"))
+    known: Operator = operator
+    return known
+
+
+def _value(name: str, kind: Kind, text: str, latest: int) -> int | float | str:
+    match kind:
+        case "time":
+            return read_time({name: text}, name, latest)
+        case "text":
+            if not 1 <= len(text) <= MAX_TEXT or "\0" in text:
+                raise wrong_parameter(name, f"Text has 1 to {MAX_TEXT:,} characters, none of them NUL.")
+            return text
+        case "integer":
+            return read_whole_number({name: text}, name, -_MAX_INTEGER, _MAX_INTEGER)
+        case "number":
+            if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+                return number
+            raise wrong_parameter(name, f"{shown(text)} is no finite number.")
+
+
+def _order(listing: Listing[Any], text: str | None) -> Iterator[Order]:
+    """Give the wanted terms, then those columns of the key that are not among them."""
+    seen: set[str] = set()
+    for term in text.split(",") if text is not None else ():
+        column = term.removeprefix("-")
+        if column not in listing.columns:
+            raise wrong_parameter("sort", f"There is no {shown(column)} to sort by.{nearest(column, listing.columns)}")
+        if column in seen:
+            raise wrong_parameter("sort", f"{column} is named twice.")
+        seen.add(column)
+        yield Order(column, descending=term.startswith("-"))
+    for column in listing.key:
+        if column not in seen:
+            yield Order(column)

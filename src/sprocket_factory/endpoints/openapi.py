@@ -5,7 +5,7 @@ Schema, so the document cannot drift from the code.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from inspect import getdoc
 from typing import Any
 
@@ -15,21 +15,86 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from sprocket_factory import __version__, errors
-from sprocket_factory.endpoints.problems import INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind, Problem
+from sprocket_factory.endpoints.parameters import TIME
+from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, Kind
+from sprocket_factory.endpoints.problems import Problem
+from sprocket_factory.endpoints.reading import JSON, MERGE_PATCH
 from sprocket_factory.endpoints.routing import BASE_PATH
 from sprocket_factory.entities import MAX_ID
 
-JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """In the order in which readers expect them."""
 
-EVERYWHERE = (errors.Invalid, errors.NotAcceptable, errors.Busy, errors.Unavailable)
+EVERYWHERE = (errors.Invalid, errors.NotAcceptable, errors.Busy, errors.TooSlow, errors.Unavailable)
 """What any endpoint may refuse: a parameter it does not know, a media type it cannot give, a busy database."""
 
-WRITING = (errors.Unreadable, errors.TooLarge, errors.UnsupportedMediaType, errors.StorageFull)
+WITH_BODY = (errors.Unreadable, errors.TooLarge, errors.UnsupportedMediaType)
 """What any endpoint that reads a body may refuse."""
+
+STORING = (errors.StorageFull, errors.OutcomeUnknown)
+"""What any endpoint that writes may refuse."""
+
+WRITING = {"POST", "PUT", "PATCH", "DELETE"}
+
+CREATED = 201
+
+DONE = {200: "Done.", 201: "Created.", 204: "Done; there is nothing to say of it."}
+
+TEXT = {"type": "string"}
+
+ETAGS = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'}
+
+REQUEST_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "If-Match": ("Do it only if this is the version that is stored.", ETAGS),
+    "If-None-Match": ("Do it only if this is not the version that is stored; * stands for any.", ETAGS),
+    "Idempotency-Key": (
+        "Do it once: a repetition within 24 hours gets the first answer again.",
+        {"type": "string", "pattern": "^[ -~]{1,255}$"},
+    ),
+}
+
+KNOWN_VERSION = "Answer with 304 where this is the version; what is no list of ETags is no version."
+
+RESPONSE_HEADERS = {
+    "ETag": "The version of what is answered.",
+    "Idempotent-Replayed": "Is there, and true, where this is the first answer again.",
+    "Link": "Where the next page is (rel=next), if there is one.",
+    "Location": "Where the new thing is.",
+    "X-Request-ID": "The id under which the log knows this request.",
+    "X-Total-Count": "How many there are on all pages, if count=true was asked for.",
+}
+
+EXAMPLES = {
+    "id": 1,
+    "teeth": 20,
+    "pitch_diameter": 162.37,
+    "outside_diameter": 175.61,
+    "pitch": 25.4,
+    "name": "Sheffield",
+    "time_zone": "Europe/London",
+    "factory_id": 1,
+    "time": "2021-01-21T02:06:58Z",
+    "sprocket_production_actual": 31,
+    "sprocket_production_goal": 32,
+    "records": 1440,
+    "created": 1440,
+    "replaced": 0,
+    "unchanged": 0,
+    "skipped": 0,
+    "removed": 1440,
+    "type": "/problems/invalid",
+    "title": "What was sent breaks a rule",
+    "status": 422,
+    "detail": "Expected int >= 3.",
+    "instance": "/sprocketFactory/v1/sprockets",
+    "request_id": "49f2c4c48e22-4",
+    "pointer": "/teeth",
+    "row": 17,
+    "errors_total": 1,
+}
+"""By the name of the member, which means the same wherever it stands."""
 
 Document = dict[str, Any]
 
@@ -37,10 +102,13 @@ Document = dict[str, Any]
 def describe_api(app: Litestar) -> Document:
     """Return the document for every endpoint of the application under the base path."""
     handlers = sorted(_handlers(app), key=lambda pair: (pair[0], METHODS.index(min(pair[1].http_methods))))
-    named = (handler.opt.get(part) for _, handler in handlers for part in ("reads", "gives"))
-    types = {Problem, *(type_ for type_ in named if type_ is not None)}
+    types = list({Problem: None} | dict.fromkeys(type_ for _, handler in handlers for type_ in _types(handler)))
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(types, schemas, strict=True))
+    for component in components.values():
+        for name, schema in component["properties"].items():
+            if name in EXAMPLES and "$ref" not in schema:
+                schema["examples"] = [EXAMPLES[name]]
     paths: dict[str, Document] = defaultdict(dict)
     for path, handler in handlers:
         for method in sorted(handler.http_methods):
@@ -54,7 +122,11 @@ def describe_api(app: Litestar) -> Document:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
-        "components": {"schemas": components, "responses": _problem_responses(schema_of[Problem])},
+        "components": {
+            "schemas": components,
+            "headers": {name: {"description": text, "schema": TEXT} for name, text in RESPONSE_HEADERS.items()},
+            "responses": _problem_responses(schema_of[Problem]),
+        },
     }
 
 
@@ -66,47 +138,116 @@ def _handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
                     yield route.path_format, handler
 
 
+def _gives(handler: HTTPRouteHandler) -> dict[int, Any]:
+    gives = handler.opt["gives"]
+    return gives if isinstance(gives, dict) else {200: gives}
+
+
+def _reads(handler: HTTPRouteHandler) -> dict[str, Any]:
+    reads = handler.opt.get("reads", {})
+    if isinstance(reads, dict):
+        return reads
+    return dict.fromkeys(MERGE_PATCH if "PATCH" in handler.http_methods else JSON, reads)
+
+
+def _types(handler: HTTPRouteHandler) -> Iterator[Any]:
+    for given in (*_gives(handler).values(), *_reads(handler).values()):
+        if isinstance(given, tuple):
+            yield from given
+        elif given is not None:
+            yield given
+
+
 def _operation(path: str, handler: HTTPRouteHandler, method: str, schema_of: dict[Any, Document]) -> Document:
     name = str(handler.handler_name)
     summary, _, description = (getdoc(handler.fn) or "").partition("\n\n")
-    reads = handler.opt.get("reads")
-    success = {"description": "Done.", "headers": {"X-Request-ID": {"schema": {"type": "string"}}}}
-    if method != "HEAD":
-        success["content"] = {JSON: {"schema": schema_of[handler.opt["gives"]]}}
+    reads = _reads(handler)
+    problems = _problems(handler, method)
     operation: Document = {
         "operationId": name if method != "HEAD" else name.replace("get_", "head_"),
         "summary": summary.replace("\n", " ") if method != "HEAD" else f"As GET, without the body: {summary}",
         "tags": [path.removeprefix(BASE_PATH).split("/")[1]],
-        "responses": {str(handler.status_code): success, **_problems(handler.opt.get("refuses", ()), reads)},
+        "responses": {
+            **{str(status): _success(handler, status, method, schema_of) for status in _gives(handler)},
+            **{str(kind.status): {"$ref": f"#/components/responses/{kind.status}"} for kind in problems},
+        },
+        "x-problems": [kind.slug for kind in problems],
     }
+    if method in {"GET", "HEAD"}:
+        operation["responses"]["304"] = {"description": "The caller has this version already."}
     if description:
-        operation["description"] = description
-    if parameters := [_path_parameter(part) for part in path.split("/") if part.startswith("{")]:
+        operation["description"] = description.replace("\n", " ")
+    if parameters := list(_parameters(path, handler, method)):
         operation["parameters"] = parameters
-    if reads is not None:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[reads]}}}
+    if reads:
+        content = {media_type: {"schema": _schema(type_, schema_of)} for media_type, type_ in reads.items()}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
-def _path_parameter(part: str) -> Document:
-    schema = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
-    return {"name": part.strip("{}"), "in": "path", "required": True, "schema": schema}
+def _success(handler: HTTPRouteHandler, status: int, method: str, schema_of: dict[Any, Document]) -> Document:
+    given = _gives(handler)[status]
+    names = ["X-Request-ID"]
+    names += ["ETag"] if given is not None else []
+    names += ["Location"] if status == CREATED else []
+    names += ["Idempotent-Replayed"] if "once" in handler.opt else []
+    names += ["Link", "X-Total-Count"] if "limit" in handler.opt.get("parameters", ()) else []
+    success: Document = {
+        "description": DONE[status],
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+    }
+    if given is not None and method != "HEAD":
+        first, *others = handler.opt["media_types"]
+        success["content"] = {first: {"schema": _schema(given, schema_of)}}
+        success["content"] |= {media_type: {"schema": TEXT} for media_type in others}
+    return success
 
 
-def _problems(refuses: Iterable[type[errors.Refusal]], reads: Any) -> Document:
-    kinds = {KINDS[refusal] for refusal in (*refuses, *EVERYWHERE, *(WRITING if reads else ()))} | {INTERNAL}
-    return {str(kind.status): {"$ref": f"#/components/responses/{kind.status}"} for kind in sorted(kinds, key=_status)}
+def _schema(type_: Any, schema_of: dict[Any, Document]) -> Document:
+    if isinstance(type_, tuple):
+        return {"anyOf": [schema_of[one] for one in type_]}
+    return schema_of[type_]
+
+
+def _parameters(path: str, handler: HTTPRouteHandler, method: str) -> Iterator[Document]:
+    for part in path.split("/"):
+        if part.startswith("{"):
+            yield {"name": part.strip("{}"), "in": "path", "required": True, "schema": _path_schema(part)}
+    required = handler.opt.get("required", ())
+    for name, rules in handler.opt.get("parameters", {}).items():
+        schema = {rule: value for rule, value in rules.items() if rule != "description"}
+        parameter = {"name": name, "in": "query", "required": name in required, "schema": schema}
+        parameter["description"] = rules["description"]
+        if schema.get("type") == "array":
+            parameter |= {"style": "form", "explode": False}
+        yield parameter
+    headers = ["If-Match", "If-None-Match"] if "conditional" in handler.opt else []
+    headers += ["Idempotency-Key"] if "once" in handler.opt else []
+    headers += ["If-None-Match"] if method in {"GET", "HEAD"} else []
+    for name in headers:
+        description, schema = REQUEST_HEADERS[name] if method in WRITING else (KNOWN_VERSION, TEXT)
+        yield {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def _path_schema(part: str) -> Document:
+    if part == "{time}":
+        return TIME
+    return {"type": "integer", "minimum": 1, "maximum": MAX_ID}
+
+
+def _problems(handler: HTTPRouteHandler, method: str) -> list[Kind]:
+    refuses = [*handler.opt.get("refuses", ()), *EVERYWHERE]
+    refuses += WITH_BODY if _reads(handler) else ()
+    refuses += STORING if method in WRITING else ()
+    kinds = {KINDS[refusal] for refusal in refuses} | {INTERNAL}
+    return [kind for kind in ALL_KINDS if kind in kinds]
 
 
 def _problem_responses(schema: Document) -> Document:
     described: dict[int, list[str]] = defaultdict(list)
-    for kind in sorted({*KINDS.values(), METHOD_NOT_ALLOWED, INTERNAL}, key=_status):
+    for kind in ALL_KINDS:
         described[kind.status].append(f"{kind.title} (`/problems/{kind.slug}`).")
     return {
         str(status): {"description": " ".join(lines), "content": {PROBLEM_JSON: {"schema": schema}}}
         for status, lines in described.items()
     }
-
-
-def _status(kind: Kind) -> tuple[int, str]:
-    return kind.status, kind.slug

@@ -1,4 +1,4 @@
-"""The one table from a refusal to its status, and the one body in which every refusal leaves: RFC 9457."""
+"""The one body in which every refusal leaves, ours and the framework's: RFC 9457."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,18 +9,11 @@ from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
 from sprocket_factory import errors
+from sprocket_factory.endpoints.problem_kinds import INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
 from sprocket_factory.observe import log, request_id_of
 
 MAX_FAULTS = 100
 """As many single faults are listed; `errors_total` says how many there are."""
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A kind of problem: what its type is called, its status, and its title."""
-
-    slug: str
-    status: int
-    title: str
 
 
 class FaultBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,23 +37,13 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors_total: int | None = None
 
 
-KINDS: dict[type[errors.Refusal], Kind] = {
-    errors.Unreadable: Kind("unreadable", 400, "What was sent cannot be read"),
-    errors.NotFound: Kind("not-found", 404, "There is no such thing"),
-    errors.NotAcceptable: Kind("not-acceptable", 406, "None of the accepted media types can be given"),
-    errors.Conflict: Kind("conflict", 409, "What is stored says otherwise"),
-    errors.TooLarge: Kind("too-large", 413, "What was sent is over a limit"),
-    errors.UnsupportedMediaType: Kind("unsupported-media-type", 415, "What was sent is of a kind not read here"),
-    errors.Invalid: Kind("invalid", 422, "What was sent breaks a rule"),
-    errors.Busy: Kind("busy", 503, "Others were first"),
-    errors.Unavailable: Kind("unavailable", 503, "The database does not answer"),
-    errors.StorageFull: Kind("storage-full", 507, "The storage cannot take more"),
-}
+PASSED_OVER_BYTES = 64 * 1024
+"""What is left of a body after a refusal is passed over up to here; behind more of it the connection ends."""
 
-METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This method does not work here")
-INTERNAL = Kind("internal", 500, "Something went wrong here")
+UNAVAILABLE = 503
+"""Several kinds have this status, and the framework never gives it."""
 
-_BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED) if kind.slug != "unavailable"}
+_BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED) if kind.status != UNAVAILABLE}
 
 
 def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal) -> Response[bytes]:
@@ -69,7 +52,9 @@ def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal
     if isinstance(refusal, errors.NotNow):
         headers["retry-after"] = str(refusal.retry_after_seconds)
     faults = tuple(FaultBody(*fault) for fault in refusal.faults[:MAX_FAULTS])
-    total = refusal.faults_total if refusal.faults_total > len(faults) else None
+    # Of many rows it is said even where it is no surprise, so that a program need not count.
+    counted = refusal.faults_total > len(faults) or any(fault.row for fault in faults)
+    total = refusal.faults_total if counted else None
     return _response(request.scope, KINDS[type(refusal)], str(refusal), headers, faults, total)
 
 
@@ -103,6 +88,17 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any]
 }
 
 
+def _is_left_unread(scope: Scope) -> bool:
+    """Return whether more of the body may be on its way than is passed over before the next request."""
+    if scope["state"].get("body_is_read"):
+        return False
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return True
+    length = headers.get(b"content-length", b"0")[:20]
+    return length.isdigit() and int(length) > PASSED_OVER_BYTES
+
+
 def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a problem has
     scope: Scope,
     kind: Kind,
@@ -111,6 +107,8 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
     faults: tuple[FaultBody, ...] = (),
     faults_total: int | None = None,
 ) -> Response[bytes]:
+    if _is_left_unread(scope):
+        headers["connection"] = "close"
     problem = Problem(
         type=f"/problems/{kind.slug}",
         title=kind.title,

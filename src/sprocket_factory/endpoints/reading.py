@@ -1,8 +1,8 @@
 """What comes in, read strictly: a body is of the right kind, whole, and exactly what it should be, or it is refused."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,7 +11,17 @@ from litestar.exceptions import InternalServerException
 
 from sprocket_factory.endpoints.lenient import pointer_to, read_leniently, refuse_duplicates
 from sprocket_factory.entities import MAX_ID
-from sprocket_factory.errors import Fault, Invalid, NotFound, Refusal, Unreadable, UnsupportedMediaType, shown
+from sprocket_factory.errors import (
+    Fault,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooLarge,
+    Unreadable,
+    UnsupportedMediaType,
+    nearest,
+    shown,
+)
 
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 MAX_PROPOSALS = 100
@@ -21,7 +31,23 @@ MAX_TOLD = 3
 
 _AT = re.compile(r" - at `\$(.*)`$")
 
+JSON = ("application/json",)
+MERGE_PATCH = ("application/merge-patch+json", "application/json")
+
+HARMLESS = {"", "charset=utf-8", "header=present"}
+"""What may stand behind a media type without changing what is read."""
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+
 T = TypeVar("T", bound=msgspec.Struct)
+
+Rules = Mapping[str, Callable[[Any], object]]
+"""What a member has to pass beside its type: each raises Invalid."""
+
+NO_RULES: Rules = MappingProxyType({})
+
+Settled = int | Callable[[Any], bool]
+"""What the path has settled of a member: its value, or what tells whether a value is the same."""
 
 
 def read_id(text: str, refusal: Callable[[str], NotFound]) -> int:
@@ -31,40 +57,87 @@ def read_id(text: str, refusal: Callable[[str], NotFound]) -> int:
     return number
 
 
-async def read_body(request: Request[Any, Any, Any], type_: type[T], **in_path: int) -> T:
+async def read_body(
+    request: Request[Any, Any, Any], type_: type[T], media_types: Sequence[str] = JSON, **in_path: Settled
+) -> T:
     """Return the JSON body as the given type.
 
     Args:
         request: Whose body it is.
         type_: A struct that forbids unknown members.
+        media_types: What it may be declared as.
         in_path: Members that the path has settled: the body may repeat them, with the same value.
 
     Raises:
         UnsupportedMediaType: It is not declared to be JSON, or it is compressed.
+        TooLarge: It is larger than a JSON text may be.
         Unreadable: It is no JSON, no UTF-8, or nested too deeply.
         Invalid: A member is unknown, missing, named twice, or not what it must be. Every such member is named.
     """
-    _check_content(request)
+    media_type_of(request, media_types)
+    return decode(await read_whole(request), type_, NO_RULES, **in_path)
+
+
+def media_type_of(request: Request[Any, Any, Any], accepted: Sequence[str]) -> str:
+    """Return the media type of the body. Raises UnsupportedMediaType where it is none of these, or compressed."""
+    content_types = []
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding":
+            raise UnsupportedMediaType("Compressed bodies are not read here.", hint="Send it without Content-Encoding.")
+        if name == b"content-type":
+            content_types.append(value)
+    declared = b", ".join(content_types).decode("latin-1")
+    media_type, *parameters = (part.strip() for part in declared.lower().replace('"', "").split(";"))
+    if media_type in accepted and set(parameters) <= HARMLESS:
+        return media_type
+    raise UnsupportedMediaType(
+        f"The body is declared as {shown(declared) if declared else 'nothing'}.",
+        hint=f"Send it with Content-Type: {' or '.join(accepted)}.",
+    )
+
+
+async def read_pieces(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
+    """Give the body as it arrives. Raises Unreadable where it ends too early; Litestar refuses what is too large."""
     try:
-        body = await request.body()
+        async for piece in request.stream():
+            yield piece
+        request.scope["state"]["body_is_read"] = True
     except InternalServerException as error:
         raise Unreadable("The connection ended before the body did.") from error
-    return decode(body, type_, **in_path)
 
 
-def decode(body: bytes, type_: type[T], **in_path: int) -> T:
-    """Return JSON text as the given type, strictly. Arguments and refusals are those of read_body."""
+async def read_whole(request: Request[Any, Any, Any]) -> bytes:
+    """Return the whole body, which a JSON text has to be read from. Raises TooLarge or Unreadable."""
+    pieces = []
+    size = 0
+    async for piece in read_pieces(request):
+        size += len(piece)
+        if size > MAX_JSON_BYTES:
+            raise TooLarge(
+                f"A JSON text has up to {MAX_JSON_BYTES:,} bytes.",
+                hint="Production of any length is read as text/csv or application/x-ndjson.",
+            )
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def decode(body: bytes, type_: type[T], rules: Rules = NO_RULES, **in_path: Settled) -> T:
+    """Return JSON text as the given type, strictly.
+
+    Other arguments and the refusals are those of read_body. `rules` are looked at where something else is wrong, so
+    that all of it is named at once; where nothing is, the caller goes by them himself.
+    """
     try:
-        return _decode(body, type_, in_path)
+        return _decode(body, type_, rules, in_path)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
 
 
-def _decode(body: bytes, type_: type[T], in_path: dict[str, int]) -> T:
+def _decode(body: bytes, type_: type[T], rules: Rules, in_path: Mapping[str, Settled]) -> T:
     try:
         thing = msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError:
-        return _convert(read_leniently(body), type_, in_path)
+        return _convert(read_leniently(body), type_, rules, in_path)
     except msgspec.DecodeError:
         # Text with half a surrogate pair can be read and is wrong; anything else cannot be read.
         read_leniently(body)
@@ -73,31 +146,12 @@ def _decode(body: bytes, type_: type[T], in_path: dict[str, int]) -> T:
     return thing
 
 
-def _check_content(request: Request[Any, Any, Any]) -> None:
-    content_types = []
-    for name, value in request.scope["headers"]:
-        if name == b"content-encoding":
-            raise UnsupportedMediaType("Compressed bodies are not read here.", hint="Send it without Content-Encoding.")
-        if name == b"content-type":
-            content_types.append(value)
-    if content_types == [b"application/json"]:
-        return
-    declared = b", ".join(content_types).decode("latin-1")
-    media_type, _, parameters = declared.lower().partition(";")
-    charset = parameters.strip().replace('"', "")
-    if media_type.strip() != "application/json" or charset not in {"", "charset=utf-8"}:
-        raise UnsupportedMediaType(
-            f"The body is declared as {shown(declared) if declared else 'nothing'}.",
-            hint="Send JSON with Content-Type: application/json.",
-        )
-
-
-def _convert(data: Any, type_: type[T], in_path: dict[str, int]) -> T:
+def _convert(data: Any, type_: type[T], rules: Rules, in_path: Mapping[str, Settled]) -> T:
     """Return the decoded data as the type, or name everything that is wrong with it."""
     if not isinstance(data, dict):
         raise Invalid("The body must be one JSON object.", faults=[Fault("", "Expected an object.")])
     members = {name: value for name, value in data.items() if not _repeats(in_path, name, value)}
-    faults = list(_faults(members, type_, in_path))
+    faults = list(_faults(members, type_, rules, in_path))
     if faults:
         told = [f"{fault.pointer}: {fault.detail}" for fault in faults[:MAX_TOLD]]
         more = [f"And {len(faults) - MAX_TOLD:,} more."] if len(faults) > MAX_TOLD else []
@@ -105,32 +159,34 @@ def _convert(data: Any, type_: type[T], in_path: dict[str, int]) -> T:
     return msgspec.convert(members, type_)
 
 
-def _repeats(in_path: dict[str, int], name: str, value: Any) -> bool:
-    return name in in_path and type(value) is int and value == in_path[name]
+def _repeats(in_path: Mapping[str, Settled], name: str, value: Any) -> bool:
+    if name not in in_path:
+        return False
+    settled = in_path[name]
+    return settled(value) if callable(settled) else type(value) is int and value == settled
 
 
-def _faults(members: dict[str, Any], type_: type[T], in_path: dict[str, int]) -> Iterator[Fault]:
+def _faults(members: dict[str, Any], type_: type[T], rules: Rules, in_path: Mapping[str, Settled]) -> Iterator[Fault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
     unknown = [name for name in members if name not in fields and name not in in_path]
     for place, name in enumerate(unknown):
         proposal = nearest(name, fields) if place < MAX_PROPOSALS else ""
         yield Fault(pointer_to(name), f"There is no such member.{proposal}")
-    for name, fixed in in_path.items():
+    for name in in_path:
         if name in members:
-            yield Fault(f"/{name}", f"The path says {fixed}, and the body may not say otherwise.")
+            yield Fault(f"/{name}", "The path settles this member, and the body may not say otherwise.")
     for name, field in fields.items():
         if name in members:
             try:
                 msgspec.convert(members[name], field.type)
+                if name in rules:
+                    rules[name](members[name])
             except msgspec.ValidationError as error:
                 yield _fault(f"/{name}", error)
+            except Invalid as refusal:
+                yield Fault(f"/{name}", str(refusal))
         elif field.required:
             yield Fault(f"/{name}", "This member is missing.")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a sentence that names the known name nearest to this one, or nothing where none is near."""
-    return "".join(f" Did you mean {match}?" for match in get_close_matches(name, known, n=1))
 
 
 def _fault(pointer: str, error: msgspec.ValidationError) -> Fault:
@@ -143,6 +199,7 @@ def _sentence(error: msgspec.ValidationError) -> str:
     return _AT.sub("", str(error)).replace("`", "") + "."
 
 
-def _unreadable(error: Exception) -> Refusal:
+def unreadable(error: Exception) -> Refusal:
+    """Return the refusal for what no JSON decoder can read."""
     reason = "It is nested too deeply" if isinstance(error, RecursionError) else str(error)
     return Unreadable(f"The body is no JSON that can be read: {reason}.", hint="Send one JSON object in UTF-8.")

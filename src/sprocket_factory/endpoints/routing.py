@@ -1,18 +1,28 @@
-"""How an endpoint is declared: Litestar's decorators, with what the API document needs to know beside them.
+"""How an endpoint is declared: Litestar's decorators, with what else the service needs to know of it beside them.
 
-`reads` is the type of the body, `gives` that of the answer, `status` the one of success, and `refuses` the refusals
-beyond those that any endpoint may give. Litestar keeps them as the handler's `opt`; openapi.py reads them there.
+Litestar keeps these as the handler's `opt`; openapi.py and checks.py read them there:
+
+- `gives`: what each status of success is answered with: `{200: Sprocket}`; a type alone stands for 200.
+- `media_types`: in which media types it can be given; JSON where nothing is said.
+- `reads`: the type of the body, or a type for each media type.
+- `parameters`: the query parameters, each with its schema.
+- `refuses`: the refusals beyond those that any endpoint may give.
+- `conditional`, `once`: whether If-Match and If-None-Match, or Idempotency-Key, are listened to.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
-from litestar import Request, post, put, route
+import litestar
+from litestar import Request, route
 from litestar.enums import HttpMethod
 
-from sprocket_factory.database import Database
-from sprocket_factory.endpoints.reading import read_id
+from sprocket_factory.database import Database, Transaction
+from sprocket_factory.endpoints.conditions import expected_of
+from sprocket_factory.endpoints.reading import JSON, read_id
+from sprocket_factory.entities.instant import now
+from sprocket_factory.entities.version import Expected
 from sprocket_factory.errors import NotFound
 
 BASE_PATH = "/sprocketFactory/v1"
@@ -20,10 +30,17 @@ BASE_PATH = "/sprocketFactory/v1"
 ANONYMOUS = "anonymous"
 """Who writes, as long as nobody is asked for a key."""
 
-__all__ = ["ANONYMOUS", "BASE_PATH", "ApiRequest", "get", "post", "put"]
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-get = partial(route, http_method=[HttpMethod.GET, HttpMethod.HEAD])
+get = partial(route, http_method=[HttpMethod.GET, HttpMethod.HEAD], media_types=JSON)
 """As Litestar's `get`, and HEAD works wherever GET does."""
+
+post = partial(litestar.post, status_code=200, media_types=JSON)
+put = partial(litestar.put, media_types=JSON)
+patch = partial(litestar.patch, media_types=JSON)
+delete = partial(litestar.delete, status_code=200, media_types=JSON)
+"""As Litestar's. The status is that of what they return; Litestar allows 204 for nothing but None."""
 
 
 class ApiRequest(Request[Any, Any, Any]):
@@ -38,6 +55,28 @@ class ApiRequest(Request[Any, Any, Any]):
         database: Database = self.scope["state"]["database"]
         return database
 
+    @property
+    def latest(self) -> int:
+        """The last instant that a record may have."""
+        allowed_ahead: int = self.scope["state"]["allowed_ahead"]
+        return now() + allowed_ahead
+
+    @property
+    def expected(self) -> Expected:
+        """What the caller expects to be stored. Raises Invalid."""
+        return expected_of(self.scope)
+
+    @property
+    def caller(self) -> str:
+        """Who asks."""
+        return ANONYMOUS
+
     def id_in_path(self, name: str, refusal: Callable[[str], NotFound]) -> int:
         """Return the id in the path under this name. Raises the given NotFound where it is none."""
         return read_id(self.scope["path_params"][name], refusal)
+
+    async def write(
+        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, alone: bool = False
+    ) -> T:
+        """Run a write function for the caller. Refusals are those of the database and of the function."""
+        return await self.database.write(function, *args, by=self.caller, alone=alone)

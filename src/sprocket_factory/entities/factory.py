@@ -1,15 +1,85 @@
 """Factories: where sprockets are made."""
 
 import unicodedata
+from functools import cache
+from importlib.resources import files
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sprocket_factory.database import Reader, Transaction
-from sprocket_factory.errors import Invalid, NotFound
+from sprocket_factory.entities import Id
+from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
+from sprocket_factory.errors import Conflict, Fault, Invalid, NotFound, nearest, shown
 
 MAX_NAME_LENGTH = 100
 
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        description="Unique. No control characters, and no white space at its ends.",
+        extra_json_schema={"format": "factory-name"},
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Meta(description="The IANA name of a time zone, as Europe/London.", extra_json_schema={"format": "time-zone"}),
+]
+
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Letters and symbols that show nothing.
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 # Marks that turn the direction of text around can make a name look like another.
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class NewFactory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A factory as it is made known."""
+
+    name: Name
+    time_zone: TimeZone = "UTC"
+
+
+class WholeFactory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything about a factory but its id."""
+
+    name: Name
+    time_zone: TimeZone
+
+
+class FactoryChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be different about a factory; what is left out stays."""
+
+    name: Name | UnsetType = UNSET
+    time_zone: TimeZone | UnsetType = UNSET
+
+
+class Factory(Struct, frozen=True):
+    """A place where sprockets are made."""
+
+    id: Id
+    name: Name
+    time_zone: TimeZone
+
+
+FACTORIES = Listing(
+    "factories",
+    {"id": "integer", "name": "text", "time_zone": "text"},
+    key=("id",),
+    make=Factory,
+    folded={"name": "name_folded"},
+)
+
+_FIND = "SELECT id, name, time_zone FROM factories WHERE id = :id"
+
+
+@cache
+def known_time_zones() -> frozenset[str]:
+    """Return the names of all time zones of the pinned tzdata, which are the same on every machine."""
+    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
 
 
 def check_factory_name(name: str) -> str:
@@ -21,7 +91,75 @@ def check_factory_name(name: str) -> str:
     for place, character in enumerate(name, 1):
         if unicodedata.category(character) in _FORBIDDEN_CATEGORIES or character in _BIDI_CONTROLS:
             raise Invalid(f"A factory's name has no control characters; character {place} is U+{ord(character):04X}.")
+    if not any(unicodedata.category(character)[0] in "LNPS" and character not in _BLANKS for character in name):
+        raise Invalid("A factory's name has a character that can be seen.")
     return name
+
+
+def check_time_zone(name: str) -> str:
+    """Return the name if a time zone has it. Raises Invalid."""
+    if name not in known_time_zones():
+        raise Invalid(f"There is no time zone {shown(name)}.{nearest(name, known_time_zones())}")
+    return name
+
+
+async def find_factory(db: Reader, factory_id: int) -> Factory:
+    """Return the factory with this id. Raises NotFound."""
+    row = await db.one(_FIND, id=factory_id)
+    if row is None:
+        raise no_factory(factory_id)
+    return Factory(*row)
+
+
+async def add_factory(tx: Transaction, new: NewFactory) -> Factory:
+    """Make a factory known and return it with its id.
+
+    Raises:
+        Invalid: Its name or its time zone is none.
+        Conflict: Another factory has this name.
+    """
+    _check(new)
+    await _check_unique(tx, new.name, 0)
+    row = await tx.first(
+        "INSERT INTO factories (name, name_folded, time_zone) VALUES (:name, :folded, :time_zone)"
+        " RETURNING id, name, time_zone",
+        name=new.name,
+        folded=new.name.casefold(),
+        time_zone=new.time_zone,
+    )
+    return Factory(*row)
+
+
+async def change_factory(
+    tx: Transaction, factory_id: int, changes: WholeFactory | FactoryChanges, expected: Expected = ANYTHING
+) -> Factory:
+    """Change all or some of what is stored of a factory. Raises NotFound, Stale, and as add_factory."""
+    _check(changes)
+    stored = await _expect(tx, factory_id, expected)
+    name = stored.name if changes.name is UNSET else changes.name
+    await _check_unique(tx, name, factory_id)
+    row = await tx.first(
+        "UPDATE factories SET name = :name, name_folded = :folded, time_zone = :time_zone WHERE id = :id"
+        " RETURNING id, name, time_zone",
+        id=factory_id,
+        name=name,
+        folded=name.casefold(),
+        time_zone=stored.time_zone if changes.time_zone is UNSET else changes.time_zone,
+    )
+    return Factory(*row)
+
+
+async def remove_factory(tx: Transaction, factory_id: int, expected: Expected = ANYTHING) -> None:
+    """Forget a factory. Raises NotFound or Stale, and Conflict where it has production: nothing of that is lost."""
+    await _expect(tx, factory_id, expected)
+    if await tx.one("SELECT 1 FROM production WHERE factory_id = :id LIMIT 1", id=factory_id) is not None:
+        raise Conflict(f"The factory {factory_id} has production.", hint="Remove that first: DELETE /production.")
+    await tx.run("DELETE FROM factories WHERE id = :id", id=factory_id)
+
+
+async def factory_ids(db: Reader) -> frozenset[int]:
+    """Return the ids of all factories."""
+    return frozenset(factory_id for (factory_id,) in await db.all("SELECT id FROM factories"))
 
 
 async def check_factory_exists(db: Reader, factory_id: int) -> None:
@@ -35,14 +173,41 @@ async def ensure_factory(tx: Transaction, name: str, time_zone: str = "UTC") -> 
     row = await tx.one("SELECT id FROM factories WHERE name = :name", name=name)
     if row is not None:
         return row[0], False
-    (factory_id,) = await tx.first(
-        "INSERT INTO factories (name, time_zone) VALUES (:name, :time_zone) RETURNING id",
-        name=name,
-        time_zone=time_zone,
-    )
-    return factory_id, True
+    factory = await add_factory(tx, NewFactory(name=name, time_zone=time_zone))
+    return factory.id, True
 
 
 def no_factory(factory_id: object) -> NotFound:
     """Return the refusal for an id that no factory has."""
-    return NotFound(f"No factory has the id {factory_id}.")
+    return NotFound(f"No factory has the id {factory_id}.", hint="GET /sprocketFactory/v1/factories lists them.")
+
+
+def _check(new: NewFactory | WholeFactory | FactoryChanges) -> None:
+    faults = []
+    for member, check in (("name", check_factory_name), ("time_zone", check_time_zone)):
+        value = getattr(new, member)
+        if value is not UNSET:
+            try:
+                check(value)
+            except Invalid as refusal:
+                faults.append(Fault(f"/{member}", str(refusal)))
+    if faults:
+        raise Invalid(" ".join(fault.detail for fault in faults), faults=faults)
+
+
+async def _check_unique(tx: Transaction, name: str, factory_id: int) -> None:
+    row = await tx.one("SELECT id FROM factories WHERE name = :name AND id <> :id", name=name, id=factory_id)
+    if row is not None:
+        raise Conflict(
+            f"The factory {row[0]} has this name already.", faults=[Fault("/name", "Another factory has this name.")]
+        )
+
+
+async def _expect(tx: Transaction, factory_id: int, expected: Expected) -> Factory:
+    """Return the factory as nobody else can change it now. Raises NotFound or Stale."""
+    row = await tx.lock(_FIND, id=factory_id)
+    if row is None:
+        raise no_factory(factory_id)
+    stored = Factory(*row)
+    check_expected(expected, stored)
+    return stored

@@ -19,10 +19,18 @@ DAY = 86_400 * SECOND
 EARLIEST = 315_532_800 * SECOND
 """1980-01-01T00:00:00Z: no production record is older, and a smaller number is more likely a slip of units."""
 
-ALLOWED_AHEAD = DAY
-"""How far ahead of this machine's clock a record may lie: the clocks of machines on the floor are not exact."""
+LATEST = 253_402_300_799 * SECOND
+"""9999-12-31T23:59:59Z: the calendar ends there."""
 
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
+
+TimeText = Annotated[str, Meta(description="RFC 3339 with an offset.", extra_json_schema={"format": "date-time"})]
+Seconds = Annotated[
+    int | float,
+    Meta(description="Seconds since 1970, with up to six decimals.", extra_json_schema={"minimum": EARLIEST // SECOND}),
+]
+AnyTime = TimeText | Seconds
+"""A time as it comes in: text, or a number of seconds."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,6 +56,11 @@ def to_datetime(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
+def from_datetime(moment: datetime) -> int:
+    """Return the instant of an aware datetime."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 def to_text(instant: int) -> str:
     """Return the instant in RFC 3339, in UTC with `Z`, with microseconds only where it has them."""
     return to_datetime(instant).isoformat().replace("+00:00", "Z")
@@ -58,7 +71,7 @@ def read_instant(value: str | float, latest: int) -> int:
 
     Args:
         value: RFC 3339 text with an offset, or seconds since 1970 as a number or as text of one.
-        latest: The last instant that is allowed; usually `now() + ALLOWED_AHEAD`.
+        latest: The last instant that is allowed; usually a day after now.
 
     Raises:
         Invalid: No zone, more than six decimals, a leap second, not a time at all, or outside 1980 to `latest`.
@@ -88,7 +101,7 @@ def _from_text(text: str) -> int:
     if decimals is not None and len(decimals) > _MAX_DECIMALS:
         raise _too_fine(text)
     try:
-        return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
+        return from_datetime(datetime.fromisoformat(text.upper()))
     except (ValueError, OverflowError):
         raise Invalid(f"{_shown(text)} is no date and time of the calendar.", hint="Check each part.") from None
 
@@ -126,5 +139,5 @@ def _hint(value: str | float) -> str:
         seconds = float(value)
     except (ValueError, OverflowError):
         return ""
-    in_milliseconds = EARLIEST <= seconds * 1000 <= now() + ALLOWED_AHEAD
+    in_milliseconds = EARLIEST <= seconds * 1000 <= now() + DAY
     return "It looks like milliseconds: send seconds." if in_milliseconds else "Numbers are seconds since 1970."

@@ -6,17 +6,21 @@ Nothing is locked while rows arrive, memory stays flat however many there are, a
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import MappingProxyType
 from typing import IO, Literal
 
 from msgspec import Struct
 
-from sprocket_factory.database import Row, Transaction
+from sprocket_factory.database import Overtaken, Row, Transaction
 from sprocket_factory.entities.instant import to_text
-from sprocket_factory.errors import Conflict, Fault, Invalid
+from sprocket_factory.errors import Conflict, Fault, Invalid, StorageFull
 
 OnConflict = Literal["error", "replace", "skip"]
 
 MAX_FAULTS = 100
+
+NO_IDS: Mapping[int, int] = MappingProxyType({})
 
 _PACKED = struct.Struct("<qqII")
 _READ_BYTES = _PACKED.size * 4096
@@ -40,9 +44,19 @@ class Spool:
         self._rows = 0
 
     def add(self, factory_id: int, time: int, actual: int, goal: int) -> None:
-        """Keep one row. A negative factory id stands for a factory that the merge will know."""
-        self._file.write(_PACKED.pack(factory_id, time, actual, goal))
+        """Keep one row. A negative factory id stands for a factory that the merge will know. Raises StorageFull."""
+        try:
+            self._file.write(_PACKED.pack(factory_id, time, actual, goal))
+        except OSError as error:
+            raise _no_room(error) from error
         self._rows += 1
+
+    def finish(self) -> None:
+        """Write out what is still held in memory. Raises StorageFull."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _no_room(error) from error
 
     def __len__(self) -> int:
         return self._rows
@@ -54,11 +68,22 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        with suppress(OSError):  # what could not be written is let go of all the same
+            self._file.close()
+
+
+def _no_room(error: OSError) -> StorageFull:
+    return StorageFull(
+        f"What arrives cannot be held until it is whole: {error.strerror}.", hint="Make room where TMPDIR points."
+    )
 
 
 async def merge_production(
-    tx: Transaction, spool: Spool, on_conflict: OnConflict, factory_ids: Mapping[int, int]
+    tx: Transaction,
+    spool: Spool,
+    on_conflict: OnConflict,
+    factory_ids: Mapping[int, int] = NO_IDS,
+    dry_run: bool = False,  # noqa: FBT001, FBT002 - write functions take their arguments by place
 ) -> Merged:
     """Store the rows of a spool, all or none, and say what became of each.
 
@@ -70,6 +95,7 @@ async def merge_production(
         spool: The rows. It is read from its beginning, so the merge may be run again.
         on_conflict: What to do with a row whose factory and time are stored with other values.
         factory_ids: The ids that the negative ones in the spool stand for.
+        dry_run: Find out what would become of each row, and store nothing.
 
     Raises:
         Invalid: A row names a factory that does not exist.
@@ -80,11 +106,14 @@ async def merge_production(
         for row, (factory_id, time, actual, goal) in enumerate(spool, 1)
     )
     await _refuse_unknown_factories(tx)
-    created, unchanged = await tx.first(_COUNT_REPLACING if on_conflict == "replace" else _COUNT_KEEPING)
+    created, unchanged, changes, repeated = await tx.first(
+        _COUNT_REPLACING if on_conflict == "replace" else _COUNT_KEEPING
+    )
     differing = len(spool) - created - unchanged
     if differing and on_conflict == "error":
         raise await _clashes(tx, differing)
-    await tx.run(_REPLACE if on_conflict == "replace" else _KEEP)
+    if changes and not dry_run and changes != await tx.run(_merge(on_conflict, repeated)):
+        raise Overtaken
     return Merged(
         records=len(spool),
         created=created,
@@ -99,9 +128,12 @@ async def merge_production(
 # the windows need no sorting.
 _COUNT_REPLACING = """
 SELECT count(*) FILTER (WHERE actual_before IS NULL),
-       count(*) FILTER (WHERE actual_before = actual AND goal_before = goal)
+       count(*) FILTER (WHERE actual_before = actual AND goal_before = goal),
+       count(*) FILTER (WHERE is_last AND (actual_stored IS NULL OR actual_stored <> actual OR goal_stored <> goal)),
+       count(*) FILTER (WHERE NOT is_last)
 FROM (
-    SELECT incoming.actual, incoming.goal,
+    SELECT incoming.actual, incoming.goal, lead(row_number) OVER same IS NULL AS is_last,
+           production.sprocket_production_actual AS actual_stored, production.sprocket_production_goal AS goal_stored,
            coalesce(lag(incoming.actual) OVER same, production.sprocket_production_actual) AS actual_before,
            coalesce(lag(incoming.goal) OVER same, production.sprocket_production_goal) AS goal_before
     FROM incoming LEFT JOIN production USING (factory_id, time)
@@ -119,32 +151,47 @@ _COMPARED_KEEPING = """
 _COUNT_KEEPING = f"""
 SELECT count(*) FILTER (WHERE actual_stored IS NULL AND place = 1),
        count(*) FILTER (WHERE actual_before = actual AND goal_before = goal
-                        AND NOT (actual_stored IS NULL AND place = 1))
+                        AND NOT (actual_stored IS NULL AND place = 1)),
+       count(*) FILTER (WHERE actual_stored IS NULL AND place = 1),
+       count(*) FILTER (WHERE place > 1)
 FROM ({_COMPARED_KEEPING}) AS compared
-"""  # noqa: S608 - put together from the constant above
+"""
 _CLASHES = f"""
 SELECT row_number, factory_id, time, actual, goal, actual_before, goal_before
 FROM ({_COMPARED_KEEPING}) AS compared
 WHERE actual_before <> actual OR goal_before <> goal ORDER BY row_number LIMIT {MAX_FAULTS}
-"""  # noqa: S608 - as above
-_REPLACE = """
+"""
+_INSERT = """
 INSERT INTO production (factory_id, time, sprocket_production_actual, sprocket_production_goal)
 SELECT factory_id, time, actual, goal FROM incoming
+"""
+_FIRST_OF_ITS_KEY = """
+WHERE NOT EXISTS (SELECT 1 FROM incoming AS earlier WHERE earlier.factory_id = incoming.factory_id
+                  AND earlier.time = incoming.time AND earlier.row_number < incoming.row_number)
+"""
+_LAST_OF_ITS_KEY = """
 WHERE NOT EXISTS (SELECT 1 FROM incoming AS later WHERE later.factory_id = incoming.factory_id
                   AND later.time = incoming.time AND later.row_number > incoming.row_number)
+"""
+_KEEP = """
+ORDER BY factory_id, time
+ON CONFLICT (factory_id, time) DO NOTHING
+"""
+_REPLACE = """
+ORDER BY factory_id, time
 ON CONFLICT (factory_id, time) DO UPDATE SET
     sprocket_production_actual = excluded.sprocket_production_actual,
     sprocket_production_goal = excluded.sprocket_production_goal
 WHERE production.sprocket_production_actual <> excluded.sprocket_production_actual
    OR production.sprocket_production_goal <> excluded.sprocket_production_goal
 """
-_KEEP = """
-INSERT INTO production (factory_id, time, sprocket_production_actual, sprocket_production_goal)
-SELECT factory_id, time, actual, goal FROM incoming
-WHERE NOT EXISTS (SELECT 1 FROM incoming AS earlier WHERE earlier.factory_id = incoming.factory_id
-                  AND earlier.time = incoming.time AND earlier.row_number < incoming.row_number)
-ON CONFLICT (factory_id, time) DO NOTHING
-"""
+
+
+def _merge(on_conflict: OnConflict, repeated: int) -> str:
+    """Return the statement that stores the rows in the order of the key, one of each where some are repeated."""
+    if on_conflict == "replace":
+        return f"{_INSERT}{_LAST_OF_ITS_KEY if repeated else 'WHERE true'}{_REPLACE}"
+    return f"{_INSERT}{_FIRST_OF_ITS_KEY if repeated else 'WHERE true'}{_KEEP}"
 
 
 async def _refuse_unknown_factories(tx: Transaction) -> None:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.factory import check_factory_name, ensure_factory
-from sprocket_factory.entities.instant import ALLOWED_AHEAD, now, read_instant
+from sprocket_factory.entities.instant import read_instant
 from sprocket_factory.entities.production import Count
 from sprocket_factory.entities.production_import import Merged, OnConflict, Spool, merge_production
 from sprocket_factory.entities.sprocket import NewSprocket, add_missing_sprockets, add_sprocket
@@ -57,10 +57,9 @@ class Seed(AbstractContextManager["Seed"]):
     def __exit__(self, *error: object) -> None:
         self.spool.close()
 
-    def take(self, file: SeedFile) -> None:
-        """Check what a JSON file says and keep it. Raises Invalid."""
+    def take(self, file: SeedFile, latest: int) -> None:
+        """Check what a JSON file says, up to the latest instant allowed, and keep it. Raises Invalid."""
         self.sprockets.extend(file.sprockets)
-        latest = now() + ALLOWED_AHEAD
         for number, entry in enumerate(file.factories):
             try:
                 self._take_factory(entry.factory, latest)

@@ -1,13 +1,15 @@
 """Sprockets: the catalogue of what can be made."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sprocket_factory.database import Database, Reader, Transaction
+from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import NotFound
 
 Length = Annotated[float, Meta(gt=0, le=1e6, description="Finite and over 0, in the factory's own unit of length.")]
@@ -23,6 +25,15 @@ class NewSprocket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     pitch: Length
 
 
+class SprocketChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be different about a sprocket type; what is left out stays."""
+
+    teeth: Teeth | UnsetType = UNSET
+    pitch_diameter: Length | UnsetType = UNSET
+    outside_diameter: Length | UnsetType = UNSET
+    pitch: Length | UnsetType = UNSET
+
+
 class Sprocket(Struct, frozen=True):
     """A sprocket type of the catalogue."""
 
@@ -33,19 +44,28 @@ class Sprocket(Struct, frozen=True):
     pitch: Length
 
 
+SPROCKETS = Listing(
+    "sprockets",
+    {
+        "id": "integer",
+        "teeth": "integer",
+        "pitch_diameter": "number",
+        "outside_diameter": "number",
+        "pitch": "number",
+    },
+    key=("id",),
+    make=Sprocket,
+)
+
+_FIND = "SELECT id, teeth, pitch_diameter, outside_diameter, pitch FROM sprockets WHERE id = :id"
+
+
 async def find_sprocket(db: Reader, sprocket_id: int) -> Sprocket:
     """Return the sprocket with this id. Raises NotFound."""
-    row = await db.one(
-        "SELECT id, teeth, pitch_diameter, outside_diameter, pitch FROM sprockets WHERE id = :id", id=sprocket_id
-    )
+    row = await db.one(_FIND, id=sprocket_id)
     if row is None:
         raise no_sprocket(sprocket_id)
     return Sprocket(*row)
-
-
-def list_sprockets(db: Database) -> AsyncGenerator[list[Sprocket]]:
-    """Give the whole catalogue by id, in chunks from one snapshot."""
-    return db.stream(Sprocket, "SELECT id, teeth, pitch_diameter, outside_diameter, pitch FROM sprockets ORDER BY id")
 
 
 async def add_sprocket(tx: Transaction, new: NewSprocket) -> Sprocket:
@@ -59,18 +79,26 @@ async def add_sprocket(tx: Transaction, new: NewSprocket) -> Sprocket:
     return Sprocket(*row)
 
 
-async def replace_sprocket(tx: Transaction, sprocket_id: int, new: NewSprocket) -> Sprocket:
-    """Replace what is stored of the sprocket with this id. Raises NotFound."""
-    row = await tx.one(
-        "UPDATE sprockets SET teeth = :teeth, pitch_diameter = :pitch_diameter,"
-        " outside_diameter = :outside_diameter, pitch = :pitch WHERE id = :id"
-        " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
-        id=sprocket_id,
-        **_members(new),
-    )
-    if row is None:
-        raise no_sprocket(sprocket_id)
-    return Sprocket(*row)
+async def replace_sprocket(
+    tx: Transaction, sprocket_id: int, new: NewSprocket, expected: Expected = ANYTHING
+) -> Sprocket:
+    """Replace what is stored of the sprocket with this id. Raises NotFound or Stale."""
+    await _expect(tx, sprocket_id, expected)
+    return await _store(tx, sprocket_id, _members(new))
+
+
+async def change_sprocket(
+    tx: Transaction, sprocket_id: int, changes: SprocketChanges, expected: Expected = ANYTHING
+) -> Sprocket:
+    """Change some of what is stored of the sprocket with this id. Raises NotFound or Stale."""
+    stored = await _expect(tx, sprocket_id, expected)
+    return await _store(tx, sprocket_id, _members(stored) | _members(changes))
+
+
+async def remove_sprocket(tx: Transaction, sprocket_id: int, expected: Expected = ANYTHING) -> None:
+    """Take the sprocket with this id out of the catalogue. Raises NotFound or Stale."""
+    await _expect(tx, sprocket_id, expected)
+    await tx.run("DELETE FROM sprockets WHERE id = :id", id=sprocket_id)
 
 
 async def add_missing_sprockets(tx: Transaction, wanted: Iterable[NewSprocket]) -> tuple[int, int]:
@@ -97,5 +125,26 @@ def no_sprocket(sprocket_id: object) -> NotFound:
     return NotFound(f"No sprocket has the id {sprocket_id}.", hint="GET /sprocketFactory/v1/sprockets lists them.")
 
 
-def _members(new: NewSprocket) -> dict[str, float]:
-    return {name: getattr(new, name) for name in new.__struct_fields__}
+async def _expect(tx: Transaction, sprocket_id: int, expected: Expected) -> Sprocket:
+    """Return the sprocket as nobody else can change it now. Raises NotFound or Stale."""
+    row = await tx.lock(_FIND, id=sprocket_id)
+    if row is None:
+        raise no_sprocket(sprocket_id)
+    stored = Sprocket(*row)
+    check_expected(expected, stored)
+    return stored
+
+
+async def _store(tx: Transaction, sprocket_id: int, members: dict[str, float]) -> Sprocket:
+    row = await tx.first(
+        "UPDATE sprockets SET teeth = :teeth, pitch_diameter = :pitch_diameter,"
+        " outside_diameter = :outside_diameter, pitch = :pitch WHERE id = :id"
+        " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
+        **members | {"id": sprocket_id},
+    )
+    return Sprocket(*row)
+
+
+def _members(of: Struct) -> dict[str, float]:
+    members = {name: getattr(of, name) for name in of.__struct_fields__}
+    return {name: value for name, value in members.items() if value is not UNSET}

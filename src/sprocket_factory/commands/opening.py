@@ -1,0 +1,44 @@
+"""How a command gets at the database that its settings name."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+
+from sprocket_factory.database import Database, open_database
+from sprocket_factory.errors import Unusable
+from sprocket_factory.settings import Settings
+
+DATABASE_SETTINGS = (
+    "database_url",
+    "database_password_file",
+    "database_connections",
+    "database_through_proxy",
+)
+
+
+@asynccontextmanager
+async def opened_database(settings: Settings) -> AsyncIterator[Database]:
+    """Give the open database, and say where it is if it is new. Raises Unusable."""
+    database = await open_database(
+        settings.database_url,
+        password=read_password(settings.database_password_file),
+        must_exist=settings.must_exist,
+        connections=settings.database_connections,
+        through_proxy=settings.database_through_proxy,
+    )
+    try:
+        if database.is_new:
+            click.echo(f"Made a new database: {database.location}", err=True)
+        yield database
+    finally:
+        await database.close()
+
+
+def read_password(file: str) -> str:
+    """Return what the file holds, without the line's end; nothing where no file is named. Raises Unusable."""
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n") if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unusable(f"The password file {file} cannot be read: {error}.") from error

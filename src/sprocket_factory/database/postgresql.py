@@ -1,0 +1,192 @@
+"""PostgreSQL: the same service with any number of servers in front of one database.
+
+Reading is one statement at a time on a pooled connection; a list that does not fit into one chunk comes through a
+cursor in a transaction of its own. How writes commit stands in postgresql_writing.py.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from typing import Any, TypeVar, TypeVarTuple
+
+import asyncpg
+
+from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Transaction, Value
+from sprocket_factory.database.migrations import Migration, missing_migrations
+from sprocket_factory.database.postgresql_pool import (
+    LOST,
+    Pool,
+    acquired,
+    make_pool,
+    refusals_raised,
+    translate,
+    without_password,
+)
+from sprocket_factory.database.postgresql_writing import write
+from sprocket_factory.errors import Busy, Unusable
+
+CHUNK_ROWS = 1000
+
+START_SECONDS = 10
+"""How long a database that is just starting is waited for."""
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class PostgreSQLDatabase(Database):
+    """A `Database` on a server."""
+
+    def __init__(self, pool: Pool, url: str, *, is_new: bool) -> None:
+        self.location = without_password(url)
+        self.is_new = is_new
+        self._pool = pool
+        # A stream holds a connection for as long as its reader takes, so others must be left for everybody else.
+        self._max_streams = max(1, pool.get_max_size() // 2)
+        self._streams = 0
+
+    async def one(self, sql: str, **values: Value) -> Row | None:
+        """Return the first row, or None where there is none."""
+        query, names = translate(sql)
+        with refusals_raised():
+            async with acquired(self._pool) as connection:
+                row: Row | None = await connection.fetchrow(query, *[values[name] for name in names])
+        return row
+
+    async def all(self, sql: str, **values: Value) -> list[Row]:
+        """Return every row."""
+        query, names = translate(sql)
+        with refusals_raised():
+            async with acquired(self._pool) as connection:
+                rows: list[Row] = await connection.fetch(query, *[values[name] for name in names])
+        return rows
+
+    async def write(
+        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
+    ) -> T:
+        """Run a write function in a transaction and return its result once that is durable."""
+        with refusals_raised():
+            return await write(self._pool, function, args, by=by, alone=alone)
+
+    async def read(
+        self,
+        make: Callable[..., T],
+        sql: str,
+        values: Mapping[str, Value] = NO_VALUES,
+        *,
+        scans: bool = False,  # noqa: ARG002 - every statement here has its time limit, and holds up nobody
+    ) -> list[T]:
+        """Return `make(*row)` for every row of a statement that has a LIMIT."""
+        return [make(*row) for row in await self.all(sql, **values)]
+
+    async def stream(
+        self,
+        make: Callable[..., T],
+        sql: str,
+        values: Mapping[str, Value] = NO_VALUES,
+        *,
+        scans: bool = False,  # noqa: ARG002 - as in read
+    ) -> AsyncGenerator[list[T]]:
+        """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds."""
+        # Most lists are short, and then one round trip is enough; a cursor takes four.
+        begun = await self.all(f"{sql} LIMIT {CHUNK_ROWS + 1}", **values)
+        if len(begun) <= CHUNK_ROWS:
+            yield [make(*row) for row in begun]
+            return
+        if self._streams >= self._max_streams:
+            raise Busy(f"{self._max_streams} whole lists are being read already.", hint="Try again in a moment.")
+        self._streams += 1
+        query, names = translate(sql)
+        try:
+            with refusals_raised():
+                async with acquired(self._pool) as connection, connection.transaction(readonly=True):
+                    cursor = await connection.cursor(query, *[values[name] for name in names])
+                    while rows := await cursor.fetch(CHUNK_ROWS):
+                        yield [make(*row) for row in rows]
+        finally:
+            self._streams -= 1
+
+    async def last_id(self, table: str) -> int:
+        """Return the last id that the table has given."""
+        row = await self.one(
+            "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(:table, 'id')), 0)", table=table
+        )
+        return int(row[0]) if row else 0
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of every connection."""
+        await self._pool.close()
+
+
+async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQLDatabase:
+    """Open the database at this address and bring its schema up to date. Raises Unusable."""
+    pool = await _connect(place)
+    try:
+        applied = await _applied(pool)
+        if applied or not must_exist:
+            await _migrate(pool)
+            return PostgreSQLDatabase(pool, place.url, is_new=not applied)
+    except BaseException:
+        await pool.close()
+        raise
+    await pool.close()
+    raise Unusable(
+        f"There are no tables of ours at {without_password(place.url)}.",
+        hint="Check the address, or leave --must-exist out to make them.",
+    )
+
+
+async def missing_in_postgresql(place: ServerPlace) -> list[Migration]:
+    """Return what the schema at this address still needs. Raises Unusable."""
+    pool = await _connect(place)
+    try:
+        return missing_migrations("postgresql", await _applied(pool))
+    finally:
+        await pool.close()
+
+
+async def _connect(place: ServerPlace) -> Pool:
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    while True:
+        try:
+            return await make_pool(place)
+        except (asyncpg.PostgresError, *LOST, OSError, ValueError) as error:
+            may_come = isinstance(error, (*LOST, OSError)) and not isinstance(error, ValueError)
+            if not may_come or asyncio.get_running_loop().time() > deadline:
+                raise Unusable(
+                    f"{without_password(place.url)} cannot be opened: {str(error) or type(error).__name__}.",
+                    hint="Check the address, the password, and whether the database is running.",
+                ) from error
+        await asyncio.sleep(0.3)
+
+
+async def _applied(pool: Pool) -> int:
+    """Return the number of the newest migration; 0 where there is none."""
+    async with acquired(pool) as connection:
+        if await connection.fetchval("SELECT to_regclass('migrations')") is None:
+            return 0
+        return int(await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations"))
+
+
+async def _migrate(pool: Pool) -> None:
+    """Bring the schema up to date. Of many servers that start at once, one does it and the others wait."""
+    async with acquired(pool) as connection:
+        while True:
+            try:
+                await connection.execute(
+                    "CREATE TABLE IF NOT EXISTS migrations"
+                    " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+                )
+                break
+            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+                await asyncio.sleep(0.1)  # another server makes it at this moment
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+            await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE")
+            applied = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations")
+            for migration in missing_migrations("postgresql", applied):
+                await connection.execute(migration.sql)
+                await connection.execute(
+                    "INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, now())",
+                    migration.number,
+                    migration.name,
+                )

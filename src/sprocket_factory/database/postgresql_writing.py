@@ -1,0 +1,181 @@
+"""How a write commits on PostgreSQL: once, whatever happens to the connection.
+
+A write function is run again, out of sight, where the database asks for it: after a serialization failure, a deadlock,
+or because somebody else stored the same thing a moment earlier, which it then finds. So is one whose connection is lost
+before COMMIT was sent. Once COMMIT was sent nobody may guess: the outcome is asked for by the transaction's id.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any, NamedTuple, TypeVar
+
+import asyncpg
+
+from sprocket_factory.database import Overtaken, Row, Value
+from sprocket_factory.database.postgresql_pool import LOST, Connection, Pool, acquired, translate
+from sprocket_factory.errors import OutcomeUnknown
+
+MAX_ATTEMPTS = 5
+
+OUTCOME_SECONDS = 8
+"""How long the outcome of a COMMIT is asked for while the database is away."""
+
+AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ForeignKeyViolationError,
+    Overtaken,
+    *LOST,
+)
+
+BEGIN = "BEGIN"
+BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"
+"""What takes long has no time limit, and sees one state of the database from its first statement to its last."""
+
+COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+"""A time limit that strikes during COMMIT would leave everybody in doubt."""
+
+STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
+
+T = TypeVar("T")
+
+
+class Mark(NamedTuple):
+    """What a transaction is known by afterwards.
+
+    A standby that is promoted may give the number of a transaction that never reached it to another one; it has a
+    timeline of its own then.
+    """
+
+    number: str
+    timeline: str
+
+
+class PostgreSQLTransaction:
+    """A `Transaction` on one connection."""
+
+    def __init__(self, connection: Connection, by: str) -> None:
+        self.by = by
+        self._connection = connection
+
+    async def one(self, sql: str, **values: Value) -> Row | None:
+        """Return the first row, or None where there is none."""
+        query, names = translate(sql)
+        row: Row | None = await self._connection.fetchrow(query, *[values[name] for name in names])
+        return row
+
+    async def all(self, sql: str, **values: Value) -> list[Row]:
+        """Return every row."""
+        query, names = translate(sql)
+        rows: list[Row] = await self._connection.fetch(query, *[values[name] for name in names])
+        return rows
+
+    async def lock(self, sql: str, **values: Value) -> Row | None:
+        """Return the first row, and keep it as it is for everybody else until the transaction ends."""
+        return await self.one(f"{sql} FOR UPDATE", **values)
+
+    async def first(self, sql: str, **values: Value) -> Row:
+        """Return the first row of a statement that always gives one."""
+        (row, *_) = await self.all(sql, **values)
+        return row
+
+    async def run(self, sql: str, **values: Value) -> int:
+        """Run one statement and return how many rows it changed."""
+        query, names = translate(sql)
+        status: str = await self._connection.execute(query, *[values[name] for name in names])
+        return int(status.rpartition(" ")[2])
+
+    async def reserve_ids(self, table: str, last_id: int) -> None:
+        """Let the table give no id up to this one any more."""
+        if last_id:
+            sequence = "CAST(pg_get_serial_sequence(:table, 'id') AS regclass)"
+            await self.one(
+                f"SELECT setval({sequence}, greatest(:last_id, coalesce(pg_sequence_last_value({sequence}), 1)))",
+                table=table,
+                last_id=last_id,
+            )
+
+    async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
+        """Put rows into the table `incoming` in place of what is there."""
+        staging = files("sprocket_factory.database").joinpath("staging.postgresql.sql").read_text(encoding="utf-8")
+        await self._connection.execute(staging)
+        await self._connection.copy_records_to_table("incoming", records=rows, columns=STAGED_COLUMNS)
+        await self._connection.execute("ANALYZE incoming")
+
+
+async def write(
+    pool: Pool, function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], *, by: str, alone: bool
+) -> T:
+    """Run a write function in a transaction and return its result once that is durable.
+
+    Raises:
+        OutcomeUnknown: The connection was lost during COMMIT, and nobody could say what became of it.
+        Exception: What the function raised, or the last failure of the database.
+    """
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            async with acquired(pool) as connection:
+                result, mark = await _run(connection, function, args, by=by, alone=alone)
+                await _commit(pool, connection, mark)
+                return result
+        except AGAIN as error:
+            if attempts == MAX_ATTEMPTS or isinstance(error, asyncpg.QueryCanceledError):
+                raise
+        await asyncio.sleep(random.uniform(0, 0.02) * 2**attempts)  # noqa: S311 - it only spreads the attempts
+
+
+async def _run(
+    connection: Connection,
+    function: Callable[..., Coroutine[Any, Any, T]],
+    args: tuple[Any, ...],
+    *,
+    by: str,
+    alone: bool,
+) -> tuple[T, Mark]:
+    """Begin a transaction and run the function in it; where it fails, leave nothing behind."""
+    try:
+        await connection.execute(BEGIN_ALONE if alone else BEGIN)
+        mark = Mark(
+            *await connection.fetchrow(
+                "SELECT CAST(pg_current_xact_id() AS text), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+            )
+        )
+        return await function(PostgreSQLTransaction(connection, by), *args), mark
+    except BaseException:
+        with suppress(*LOST):  # a connection that is gone has rolled back already
+            await connection.execute("ROLLBACK")
+        raise
+
+
+async def _commit(pool: Pool, connection: Connection, mark: Mark) -> None:
+    """Commit, or find out whether it was committed. Raises OutcomeUnknown, or what lost it where it was not."""
+    try:
+        await connection.execute(COMMIT)
+    except LOST:
+        if not await _was_committed(pool, mark):
+            raise
+
+
+async def _was_committed(pool: Pool, mark: Mark) -> bool:
+    """Ask what became of a transaction, for as long as the database is away. Raises OutcomeUnknown."""
+    deadline = asyncio.get_running_loop().time() + OUTCOME_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        with suppress(*LOST, TimeoutError, asyncpg.ObjectNotInPrerequisiteStateError):
+            async with acquired(pool) as connection:
+                timeline = await connection.fetchval("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)")
+                if timeline != mark.timeline:
+                    break
+                status = await connection.fetchval("SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))", mark.number)
+                if status in {"committed", "aborted"}:
+                    return bool(status == "committed")
+        await asyncio.sleep(0.1)
+    raise OutcomeUnknown(
+        "The connection to the database was lost at the last moment, and it does not say what became of this.",
+        hint="Send it again with the same Idempotency-Key, or look whether it is stored.",
+    )

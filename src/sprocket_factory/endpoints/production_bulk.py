@@ -1,0 +1,159 @@
+"""Production over HTTP, many records at once; and one, which comes to the same path."""
+
+import asyncio
+from contextlib import closing
+from typing import get_args
+
+import msgspec
+from litestar.types import ASGIApp
+
+from sprocket_factory.endpoints.answers import Answer, stored
+from sprocket_factory.endpoints.formats_reading import CsvReader, NdjsonReader, RecordReader
+from sprocket_factory.endpoints.parameters import (
+    BOOLEAN,
+    TIME,
+    parameters_of,
+    read_boolean,
+    read_choice,
+    read_time,
+    read_whole_number,
+    required_parameters,
+    wrong_parameter,
+)
+from sprocket_factory.endpoints.production_keys import key_of, location_of
+from sprocket_factory.endpoints.reading import decode, media_type_of, read_pieces, read_whole, unreadable
+from sprocket_factory.endpoints.replay import Once, once
+from sprocket_factory.endpoints.routing import ApiRequest, delete, post
+from sprocket_factory.entities import MAX_ID
+from sprocket_factory.entities.factory import factory_ids
+from sprocket_factory.entities.instant import read_instant
+from sprocket_factory.entities.production import (
+    Counts,
+    NewProduction,
+    Outcome,
+    Production,
+    add_production,
+    remove_production_span,
+)
+from sprocket_factory.entities.production_import import NO_IDS, Merged, OnConflict, Spool, merge_production
+from sprocket_factory.errors import Conflict, NotFound
+
+READERS: dict[str, type[RecordReader]] = {"text/csv": CsvReader, "application/x-ndjson": NdjsonReader}
+
+SLICE_BYTES = 32 * 1024
+SLICE_ROWS = 500
+"""What is checked at a time, before others have their turn."""
+
+ON_CONFLICT: tuple[OnConflict, ...] = get_args(OnConflict)
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """How many records were removed, or would have been."""
+
+    removed: int
+
+
+@post(
+    "/",
+    reads={"application/json": NewProduction | list[NewProduction], "application/x-ndjson": str, "text/csv": str},
+    gives={200: (Merged, Production), 201: Production},
+    parameters={
+        "on_conflict": {
+            "enum": list(ON_CONFLICT),
+            "default": "error",
+            "description": "What to do with one of many that is stored with other values.",
+        },
+        "dry_run": BOOLEAN | {"description": "Check many and say what would become of them; store nothing."},
+    },
+    once=True,
+    refuses=(NotFound, Conflict),
+)
+async def post_production(request: ApiRequest) -> ASGIApp:
+    """Store one record, or many: all of them or none.
+
+    One JSON object is one record; storing it again changes nothing. A JSON array of up to 16 MB, NDJSON and CSV of any
+    length are many. CSV has a header row, which names the columns in any order.
+    """
+    media_type = media_type_of(request, ["application/json", *READERS])
+    async with once(request) as post_once:
+        if media_type in READERS:
+            return await _post_lines(request, post_once, READERS[media_type])
+        body = await read_whole(request)
+        post_once.feed(body)
+        if body.lstrip().startswith(b"["):
+            return await _post_array(request, post_once, body)
+        return await _post_one(request, post_once, body)
+
+
+@delete(
+    "/",
+    gives=Removed,
+    parameters={
+        "factory_id": {"type": "integer", "minimum": 1, "maximum": MAX_ID, "description": "Whose records."},
+        "time__gte": TIME | {"description": "From this time on."},
+        "time__lt": TIME | {"description": "Up to, not including, this time."},
+        "dry_run": BOOLEAN | {"description": "Count them; remove none."},
+    },
+    required=("factory_id", "time__gte", "time__lt"),
+    refuses=(NotFound,),
+)
+async def delete_production_span(request: ApiRequest) -> ASGIApp:
+    """Remove the records of one factory from one time up to, not including, another. All three have to be given."""
+    parameters = required_parameters(request)
+    factory_id = read_whole_number(parameters, "factory_id", 1, MAX_ID)
+    since, until = (read_time(parameters, name, request.latest) for name in ("time__gte", "time__lt"))
+    if since >= until:
+        raise wrong_parameter("time__lt", "This is not after time__gte, so nothing lies between them.")
+    dry_run = read_boolean(parameters, "dry_run")
+    return Answer(Removed(await request.write(remove_production_span, factory_id, since, until, dry_run, alone=True)))
+
+
+async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIApp:
+    new = decode(body, NewProduction, {"time": lambda time: read_instant(time, request.latest)})
+    for name in parameters_of(request):
+        raise wrong_parameter(name, f"{name} is for many records.", "Send this one in an array.")
+    counts = Counts(
+        sprocket_production_actual=new.sprocket_production_actual,
+        sprocket_production_goal=new.sprocket_production_goal,
+    )
+    key = key_of(new, request.latest)
+
+    def answer(result: tuple[Production, Outcome]) -> Answer:
+        record, outcome = result
+        return stored(record, location_of(key), is_new=outcome == "created")
+
+    return await post_once.write(answer, add_production, key, counts)
+
+
+async def _post_array(request: ApiRequest, post_once: Once, body: bytes) -> ASGIApp:
+    try:
+        rows = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise unreadable(error) from error
+    with closing(Spool()) as spool:
+        reader = NdjsonReader(spool, request.latest, await factory_ids(request.database))
+        for place in range(0, len(rows), SLICE_ROWS):
+            reader.take_rows(rows[place : place + SLICE_ROWS])
+            await asyncio.sleep(0)
+        reader.finish()
+        return await _merge(request, post_once, spool)
+
+
+async def _post_lines(request: ApiRequest, post_once: Once, reader_type: type[RecordReader]) -> ASGIApp:
+    with closing(Spool()) as spool:
+        reader = reader_type(spool, request.latest, await factory_ids(request.database))
+        async for piece in read_pieces(request):
+            post_once.feed(piece)
+            for place in range(0, len(piece), SLICE_BYTES):
+                reader.feed(piece[place : place + SLICE_BYTES])
+                await asyncio.sleep(0)
+        reader.finish()
+        return await _merge(request, post_once, spool)
+
+
+async def _merge(request: ApiRequest, post_once: Once, spool: Spool) -> ASGIApp:
+    parameters = parameters_of(request)
+    on_conflict: OnConflict
+    (on_conflict,) = (choice for choice in ON_CONFLICT if choice == read_choice(parameters, "on_conflict", ON_CONFLICT))
+    dry_run = read_boolean(parameters, "dry_run")
+    return await post_once.write(Answer, merge_production, spool, on_conflict, NO_IDS, dry_run, alone=True)

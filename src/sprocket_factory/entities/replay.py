@@ -1,0 +1,81 @@
+"""Replays: the answer to a write that carried an Idempotency-Key is stored with the write itself, and given again.
+
+Both are one transaction, so there is no moment at which one of them is there without the other.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from sprocket_factory.database import Transaction
+from sprocket_factory.entities.instant import DAY, now
+from sprocket_factory.errors import Fault, Invalid
+
+KEPT = DAY
+"""How long an answer is kept."""
+
+MAX_FORGOTTEN = 10
+"""So many outdated answers make room for each new one: more than are ever added."""
+
+_THIS = "FROM replays WHERE caller = :caller AND method = :method AND path = :path AND key = :key"
+
+
+class Claim(NamedTuple):
+    """What a caller wants done once: who, with what, where, under which key, and the digest of all that was sent."""
+
+    caller: str
+    method: str
+    path: str
+    key: str
+    digest: bytes
+
+
+class KeptAnswer(NamedTuple):
+    """An answer as it was given first."""
+
+    status: int
+    location: str
+    body: bytes
+
+
+async def run_once(
+    tx: Transaction, claim: Claim, write: Callable[[Transaction], Coroutine[Any, Any, KeptAnswer]]
+) -> tuple[KeptAnswer, bool]:
+    """Run a write and keep its answer, or return the answer that is kept; and say whether it was kept already.
+
+    Raises:
+        Invalid: The key was used for something else.
+    """
+    place = {"caller": claim.caller, "method": claim.method, "path": claim.path, "key": claim.key}
+    row = await tx.lock(
+        f"SELECT digest, status, location, body {_THIS} AND at > :outdated",
+        **place,
+        outdated=now() - KEPT,
+    )
+    if row is not None:
+        digest, *kept = row
+        if digest != claim.digest:
+            detail = "This key was used for another request."
+            raise Invalid(detail, hint="Make a new key for each request.", faults=[Fault("Idempotency-Key", detail)])
+        return KeptAnswer(*kept), True
+    answer = await write(tx)
+    await tx.run(f"DELETE {_THIS}", **place)  # an outdated one, if any
+    await _forget_outdated(tx)
+    await tx.run(
+        "INSERT INTO replays (caller, method, path, key, digest, at, status, location, body)"
+        " VALUES (:caller, :method, :path, :key, :digest, :at, :status, :location, :body)",
+        **place,
+        digest=claim.digest,
+        at=now(),
+        **answer._asdict(),
+    )
+    return answer, False
+
+
+async def _forget_outdated(tx: Transaction) -> None:
+    outdated = await tx.all(
+        "SELECT caller, method, path, key FROM replays WHERE at <= :outdated ORDER BY at LIMIT :most",
+        outdated=now() - KEPT,
+        most=MAX_FORGOTTEN,
+    )
+    for caller, method, path, key in outdated:
+        await tx.run(f"DELETE {_THIS}", caller=caller, method=method, path=path, key=key)

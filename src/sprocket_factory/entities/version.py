@@ -1,0 +1,45 @@
+"""Versions: a thing's version changes whenever anything that is told of it does, so an update cannot be lost."""
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from sprocket_factory.errors import Stale
+
+encode = msgspec.json.Encoder().encode
+
+ANY = " any"
+"""Stands for whichever version there is. No ETag has a space in it, so none can be taken for it."""
+
+
+class Expected(NamedTuple):
+    """What a writer expects to be stored. Each names versions, or with ANY whichever there is."""
+
+    matching: frozenset[str] | None = None
+    """If given, what is stored must be one of these."""
+
+    not_matching: frozenset[str] = frozenset()
+    """What is stored must be none of these."""
+
+
+ANYTHING = Expected()
+
+
+def digest_of(body: bytes) -> str:
+    """Return a short digest of what is told: 16 hexadecimal digits."""
+    return blake2b(body, digest_size=8).hexdigest()
+
+
+def check_expected(expected: Expected, stored: msgspec.Struct | None) -> None:
+    """Raise Stale unless what is stored, or its absence, is what was expected."""
+    if expected is ANYTHING:
+        return
+    version = digest_of(encode(stored)) if stored is not None else ""
+    if expected.matching is not None and (not version or expected.matching.isdisjoint({ANY, version})):
+        raise Stale(
+            f"Its version is {version} by now." if version else "Nothing is stored there by now.",
+            hint="Read it again, and change what is there now.",
+        )
+    if version and not expected.not_matching.isdisjoint({ANY, version}):
+        raise Stale(f"It is there already, in the version {version}.", hint="Read it, or leave If-None-Match out.")
