@@ -21,6 +21,8 @@ GRACE_SECONDS = 8
 
 MAX_HELD_BYTES = 16 * 1024
 
+MAX_UNSENT_BYTES = 128 * 1024
+
 LINGER_SECONDS = 1.0
 """How long the sender of a body that was refused has to read the answer."""
 
@@ -37,11 +39,16 @@ def listen(host: str, port: int) -> socket.socket:
                 f"{host} is not loopback, and whoever reaches this service may write to it.",
                 hint="Until it knows keys and roles it listens on 127.0.0.1, ::1 or localhost only.",
             )
-        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        listener = socket.create_server((str(address[0]), port), family=family, backlog=2048)
     except OSError as error:
         raise Unusable(
             f"Cannot listen on {host} port {port}: {error.strerror}.", hint="Choose another with --port."
         ) from error
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        # What a slow reader has not taken yet waits here, not in the kernel, which would report progress by the
+        # megabyte alone: a reader of 28 kB/s then looks as if it had stopped.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
+    return listener
 
 
 def address_of(listener: socket.socket) -> str:

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.formats import Format
+from sprocket_factory.observe import log, request_id_of
 
 STALLED_SECONDS = 30
 """A reader that takes nothing for so long is given up: its snapshot holds back the database's log."""
@@ -45,6 +46,10 @@ class _Streamed:
                         if watching.done():
                             return  # nobody reads any more, and sending would not tell
                         await _send(send, body)
+                except TimeoutError:
+                    # Without an end the server breaks the connection off, and nobody takes the list for whole.
+                    log.warning("request %s: its reader took nothing for %s s", request_id_of(scope), STALLED_SECONDS)
+                    return
                 finally:
                     watching.cancel()
         await send({"type": "http.response.body", "body": self._format.end(), "more_body": False})
