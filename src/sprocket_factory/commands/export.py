@@ -1,8 +1,8 @@
 """`sprocket-factory export`: write what the database has to a file, in any format and with any filter of the API."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +13,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
+from sprocket_factory.database import Database
 from sprocket_factory.endpoints.formats import FORMATS, Format
 from sprocket_factory.endpoints.listing import filters_of, read_query
 from sprocket_factory.endpoints.parameters import check_parameters
 from sprocket_factory.entities.factory import FACTORIES
 from sprocket_factory.entities.instant import SECOND, now
-from sprocket_factory.entities.listing import Listing, Query, stream_list
+from sprocket_factory.entities.listing import Listing, Query, read_list, stream_list
 from sprocket_factory.entities.production import PRODUCTION
 from sprocket_factory.entities.sprocket import SPROCKETS
 from sprocket_factory.errors import Unusable
@@ -87,9 +88,18 @@ async def _write(  # noqa: PLR0913, PLR0917 - what is written, how, and where to
         task = progress.add_task("", total=None)
         file.write(format_.begin())
         first = True
-        async for rows in stream_list(database, listing, query):
+        async for rows in _chunks(database, listing, query):
             file.write(format_.rows(rows, first=first))
             progress.advance(task, len(rows))
             first = False
         file.write(format_.end())
         file.flush()
+
+
+async def _chunks(database: Database, listing: Listing[Any], query: Query) -> AsyncGenerator[list[Any]]:
+    if query.limit is not None:
+        yield await read_list(database, listing, query)
+        return
+    async with aclosing(stream_list(database, listing, query)) as chunks:
+        async for rows in chunks:
+            yield rows

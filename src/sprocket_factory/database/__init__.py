@@ -133,7 +133,7 @@ class Database(ABC):
     ) -> AsyncGenerator[list[T]]:
         """Give `make(*row)` for every row, in chunks, from one consistent snapshot, in constant memory.
 
-        Arguments are those of `read`.
+        Arguments are those of `read`, but the statement has no LIMIT.
 
         Raises:
             Busy: More streams are open than the database allows. Raised before the first chunk.
