@@ -4,6 +4,7 @@ SQL is plain text with `:named` parameters, and values only ever travel as param
 microseconds (entities/instant.py).
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -191,6 +192,12 @@ async def list_missing_migrations(url: str, *, password: str = "") -> list[Migra
     return missing_in_sqlite(_path_of(url))
 
 
+def without_password(url: str) -> str:
+    """Return an address as people may see it."""
+    url = re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1...", url)
+
+
 def is_postgresql(url: str) -> bool:
     """Return whether the address is that of a server."""
     return url.startswith(("postgresql:", "postgres:"))
@@ -200,7 +207,7 @@ def _path_of(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise Unusable(
-            f"{url!r} is no database address.",
+            f"{without_password(url)!r} is no database address.",
             hint="Write sqlite:///file.db for a file here, sqlite:////folder/file.db for an absolute path, or"
             " postgresql://user:password@host/name.",
         )

@@ -10,16 +10,16 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import asyncpg
 
-from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Transaction, Value
+from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Transaction, Value, without_password
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.postgresql_pool import (
     LOST,
+    Connection,
     Pool,
     acquired,
     make_pool,
     refusals_raised,
     translate,
-    without_password,
 )
 from sprocket_factory.database.postgresql_writing import write
 from sprocket_factory.errors import Busy, Unusable
@@ -121,18 +121,11 @@ async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQL
     """Open the database at this address and bring its schema up to date. Raises Unusable."""
     pool = await _connect(place)
     try:
-        applied = await _applied(pool)
-        if applied or not must_exist:
-            await _migrate(pool)
-            return PostgreSQLDatabase(pool, place.url, is_new=not applied)
-    except BaseException:
+        applied = await _bring_up_to_date(pool, place, must_exist=must_exist)
+    except BaseException as error:
         await pool.close()
-        raise
-    await pool.close()
-    raise Unusable(
-        f"There are no tables of ours at {without_password(place.url)}.",
-        hint="Check the address, or leave --must-exist out to make them.",
-    )
+        raise _unusable(place, error) from error
+    return PostgreSQLDatabase(pool, place.url, is_new=not applied)
 
 
 async def missing_in_postgresql(place: ServerPlace) -> list[Migration]:
@@ -140,6 +133,8 @@ async def missing_in_postgresql(place: ServerPlace) -> list[Migration]:
     pool = await _connect(place)
     try:
         return missing_migrations("postgresql", await _applied(pool))
+    except asyncpg.PostgresError as error:
+        raise _unusable(place, error) from error
     finally:
         await pool.close()
 
@@ -152,16 +147,51 @@ async def _connect(place: ServerPlace) -> Pool:
         except (asyncpg.PostgresError, *LOST, OSError, ValueError) as error:
             may_come = isinstance(error, (*LOST, OSError)) and not isinstance(error, ValueError)
             if not may_come or asyncio.get_running_loop().time() > deadline:
-                raise Unusable(
-                    f"{without_password(place.url)} cannot be opened: {str(error) or type(error).__name__}.",
-                    hint="Check the address, the password, and whether the database is running.",
-                ) from error
+                raise _unusable(place, error) from error
         await asyncio.sleep(0.3)
 
 
+def _unusable(place: ServerPlace, error: BaseException) -> BaseException:
+    """Return what the operator is told of a failure while opening."""
+    where = without_password(place.url)
+    match error:
+        case asyncpg.InsufficientPrivilegeError():
+            return Unusable(
+                f"{where} cannot be brought up to date: {error}.",
+                hint="Run `migrate` as a role that may create tables, or GRANT CREATE ON SCHEMA public to this one.",
+            )
+        case asyncpg.UndefinedColumnError():
+            return Unusable(f"{where} is another program's database.", hint="Choose another --database-url.")
+        case asyncpg.ReadOnlySQLTransactionError():
+            return Unusable(
+                f"{where} is a standby, or read-only.",
+                hint="Name the primary, or add ?target_session_attrs=read-write.",
+            )
+        case asyncpg.PostgresError() | OSError() | ValueError() | asyncpg.InterfaceError():
+            return Unusable(
+                f"{where} cannot be opened: {str(error) or type(error).__name__}.",
+                hint="Check the address, the password, and whether the database is running.",
+            )
+    return error
+
+
+async def _bring_up_to_date(pool: Pool, place: ServerPlace, *, must_exist: bool) -> int:
+    """Return the number of the newest migration before this; 0 where there was none. Raises Unusable."""
+    applied = await _applied(pool)
+    if must_exist and not applied:
+        raise Unusable(
+            f"There are no tables of ours at {without_password(place.url)}.",
+            hint="Check the address, or leave --must-exist out to make them.",
+        )
+    if missing_migrations("postgresql", applied):
+        await _migrate(pool)
+    return applied
+
+
 async def _applied(pool: Pool) -> int:
-    """Return the number of the newest migration; 0 where there is none."""
-    async with acquired(pool) as connection:
+    """Return the number of the newest migration, after any that is under way; 0 where there is none."""
+    async with acquired(pool) as connection, connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
         if await connection.fetchval("SELECT to_regclass('migrations')") is None:
             return 0
         return int(await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations"))
@@ -170,15 +200,7 @@ async def _applied(pool: Pool) -> int:
 async def _migrate(pool: Pool) -> None:
     """Bring the schema up to date. Of many servers that start at once, one does it and the others wait."""
     async with acquired(pool) as connection:
-        while True:
-            try:
-                await connection.execute(
-                    "CREATE TABLE IF NOT EXISTS migrations"
-                    " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
-                )
-                break
-            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
-                await asyncio.sleep(0.1)  # another server makes it at this moment
+        await _make_table_of_migrations(connection)
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
             await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE")
@@ -190,3 +212,14 @@ async def _migrate(pool: Pool) -> None:
                     migration.number,
                     migration.name,
                 )
+
+
+async def _make_table_of_migrations(connection: Connection) -> None:
+    while await connection.fetchval("SELECT to_regclass('migrations')") is None:
+        try:
+            await connection.execute(
+                "CREATE TABLE migrations"
+                " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+            )
+        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+            await asyncio.sleep(0.1)  # another server makes it at this moment

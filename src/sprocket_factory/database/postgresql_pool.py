@@ -125,11 +125,6 @@ def refusal_for(error: Exception) -> Exception:
     return refusal
 
 
-def without_password(url: str) -> str:
-    """Return an address as people may see it."""
-    return re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1@", url)
-
-
 def _unavailable() -> Unavailable:
     return Unavailable("The database does not answer.", hint="Try again in a moment.")
 
