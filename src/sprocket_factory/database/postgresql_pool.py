@@ -35,6 +35,9 @@ LOST = (
 )
 """The connection was refused, is gone, or is about to be."""
 
+MAX_REMEMBERED = 4000
+"""A longer statement names choices by the hundred, and hardly comes again."""
+
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 Connection = Any
@@ -50,17 +53,18 @@ class UnresetConnection(asyncpg.Connection):
         return ""
 
 
-@lru_cache(maxsize=1000)
 def translate(sql: str) -> tuple[str, tuple[str, ...]]:
     """Return a statement with `$1` in place of `:name`, and the names in that order."""
-    names: list[str] = []
+    return _translate_once(sql) if len(sql) <= MAX_REMEMBERED else _translate(sql)
 
-    def place(match: re.Match[str]) -> str:
-        if match[1] not in names:
-            names.append(match[1])
-        return f"${names.index(match[1]) + 1}"
 
-    return _NAMED.sub(place, sql), tuple(names)
+def _translate(sql: str) -> tuple[str, tuple[str, ...]]:
+    numbers: dict[str, int] = {}
+    translated = _NAMED.sub(lambda match: f"${numbers.setdefault(match[1], len(numbers) + 1)}", sql)
+    return translated, tuple(numbers)
+
+
+_translate_once = lru_cache(maxsize=1000)(_translate)
 
 
 async def make_pool(place: ServerPlace) -> Pool:

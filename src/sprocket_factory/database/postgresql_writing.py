@@ -7,7 +7,7 @@ before COMMIT was sent. Once COMMIT was sent nobody may guess: the outcome is as
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any, NamedTuple, TypeVar
@@ -38,6 +38,8 @@ BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeou
 
 COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 """A time limit that strikes during COMMIT would leave everybody in doubt."""
+
+ROWS_A_TURN = 2000
 
 STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
 
@@ -103,8 +105,16 @@ class PostgreSQLTransaction:
         """Put rows into the table `incoming` in place of what is there."""
         staging = files("sprocket_factory.database").joinpath("staging.postgresql.sql").read_text(encoding="utf-8")
         await self._connection.execute(staging)
-        await self._connection.copy_records_to_table("incoming", records=rows, columns=STAGED_COLUMNS)
+        await self._connection.copy_records_to_table("incoming", records=_in_turns(rows), columns=STAGED_COLUMNS)
         await self._connection.execute("ANALYZE incoming")
+
+
+async def _in_turns(rows: Iterable[T]) -> AsyncGenerator[T]:
+    """Give the rows, and others their turn now and then: the driver takes rows as fast as they come."""
+    for number, row in enumerate(rows):
+        if number % ROWS_A_TURN == 0:
+            await asyncio.sleep(0)
+        yield row
 
 
 async def write(

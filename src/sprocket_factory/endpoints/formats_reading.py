@@ -12,6 +12,7 @@ from operator import itemgetter
 
 import msgspec
 
+from sprocket_factory.endpoints.lenient import pointer_to
 from sprocket_factory.endpoints.reading import decode
 from sprocket_factory.entities import MAX_ID
 from sprocket_factory.entities.instant import read_instant
@@ -95,7 +96,11 @@ class NdjsonReader(RecordReader):
         """Read JSON texts, one record each."""
         for row in rows:
             self._rows += 1
-            self._take_row(bytes(row))
+            text = bytes(row)
+            if len(text) > MAX_LINE_BYTES:
+                self._fault("", f"The row is longer than {MAX_LINE_BYTES:,} bytes.")
+            else:
+                self._take_row(text)
 
     def _take(self, lines: bytes) -> bool:
         self.take_rows(line for line in lines.split(b"\n") if line.strip())
@@ -178,9 +183,8 @@ class CsvReader(RecordReader):
 def _columns(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
     """Return what picks the cells of a row in the order of COLUMNS. Raises Invalid for a header that is none."""
     faults = [
-        Fault(f"/{name}", f"There is no column {shown(name)}.{nearest(name, COLUMNS)}")
-        for name in header
-        if name not in COLUMNS
+        Fault(pointer_to(name), f"There is no column {shown(name)}.{nearest(name, COLUMNS)}")
+        for name in [name for name in header if name not in COLUMNS][:MAX_FAULTS]
     ]
     faults += [Fault(f"/{name}", f"The column {name} is missing.") for name in COLUMNS if name not in header]
     faults += [Fault(f"/{name}", f"The column {name} is there twice.") for name in COLUMNS if header.count(name) > 1]

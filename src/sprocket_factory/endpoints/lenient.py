@@ -30,15 +30,22 @@ def read_leniently(body: bytes) -> Any:
         ValueError: It is no JSON, or no UTF-8. (JSONDecodeError and UnicodeDecodeError are ValueErrors.)
         RecursionError: It is nested too deeply.
     """
-    data = _decode(body.decode())
-    for pointer, node in _nodes(data, ""):
+    named_twice: list[_NamedTwice] = []
+    data = _decoder(named_twice).decode(body.decode())
+    # Half a pair can only be written as an escape. Nearly always there is neither, and nothing to look for.
+    if named_twice or b"\\ud" in body or b"\\uD" in body:
+        _refuse_first(data)
+    return data
+
+
+def _refuse_first(data: Any) -> None:
+    for pointer, node in _nodes(data):
         if isinstance(node, _NamedTwice):
             fault = Fault(pointer + pointer_to(node.name), "This member is named twice.")
             raise Invalid(f"The member {fault.pointer} is named twice.", faults=[fault])
         if isinstance(node, str) and _HALF_A_PAIR.search(node):
             detail = "This text has half a surrogate pair, which stands for no character."
             raise Invalid(detail, faults=[Fault(pointer, detail)])
-    return data
 
 
 def refuse_duplicates(body: bytes) -> None:
@@ -55,29 +62,37 @@ def pointer_to(name: str) -> str:
     return f"/{name.replace('~', '~0').replace('/', '~1')}".encode(errors="backslashreplace").decode()
 
 
-def _nodes(data: Any, pointer: str) -> Iterator[tuple[str, Any]]:
-    """Give every object that was named twice and every text, names among them, with its pointer."""
-    if isinstance(data, dict):
-        for name, value in data.items():
-            inner = pointer + pointer_to(name)
-            yield inner, name
-            yield from _nodes(value, inner)
-    elif isinstance(data, list):
-        for place, value in enumerate(data):
-            yield from _nodes(value, f"{pointer}/{place}")
-    else:
-        yield pointer, data
+def _nodes(data: Any) -> Iterator[tuple[str, Any]]:
+    """Give every object that was named twice and every text, names among them, with its pointer, in their order."""
+    waiting = [("", data)]
+    while waiting:
+        pointer, node = waiting.pop()
+        if isinstance(node, dict):
+            for name in node:
+                yield pointer + pointer_to(name), name
+            waiting += [(pointer + pointer_to(name), value) for name, value in reversed(node.items())]
+        elif isinstance(node, list):
+            waiting += [(f"{pointer}/{place}", node[place]) for place in range(len(node) - 1, -1, -1)]
+        else:
+            yield pointer, node
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _NamedTwice:
-    members = dict(pairs)
-    if len(members) < len(pairs):
+def _decoder(named_twice: list[_NamedTwice]) -> json.JSONDecoder:
+    """Return a decoder that puts a mark in place of each object that names a member twice, and notes it."""
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _NamedTwice:
+        members = dict(pairs)
+        if len(members) == len(pairs):
+            return members
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                return _NamedTwice(name)
+                named_twice.append(_NamedTwice(name))
+                break
             seen.add(name)
-    return members
+        return named_twice[-1]
+
+    return json.JSONDecoder(object_pairs_hook=object_of, parse_int=_integer, parse_constant=_constant)
 
 
 class _FoundTwice(Exception):  # noqa: N818 - ends a search
@@ -97,5 +112,4 @@ def _constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant).decode
 _decode_unique = json.JSONDecoder(object_pairs_hook=_only_unique).decode

@@ -67,7 +67,7 @@ def _may_be(kind: Kind, value: Any) -> bool:
         case "number":
             return type(value) is float
         case "text":
-            return type(value) is str
+            return type(value) is str and "\0" not in value
 
 
 def _wrong(detail: str) -> Exception:

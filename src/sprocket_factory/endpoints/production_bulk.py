@@ -21,7 +21,15 @@ from sprocket_factory.endpoints.parameters import (
     wrong_parameter,
 )
 from sprocket_factory.endpoints.production_keys import key_of, location_of
-from sprocket_factory.endpoints.reading import decode, media_type_of, read_pieces, read_whole, unreadable
+from sprocket_factory.endpoints.reading import (
+    MAX_OBJECT_BYTES,
+    decode,
+    media_type_of,
+    read_pieces,
+    read_whole,
+    too_large,
+    unreadable,
+)
 from sprocket_factory.endpoints.replay import Once, once
 from sprocket_factory.endpoints.routing import ApiRequest, delete, post
 from sprocket_factory.entities import MAX_ID
@@ -40,8 +48,10 @@ from sprocket_factory.errors import Conflict, NotFound
 
 READERS: dict[str, type[RecordReader]] = {"text/csv": CsvReader, "application/x-ndjson": NdjsonReader}
 
-SLICE_BYTES = 32 * 1024
-SLICE_ROWS = 500
+MAX_ARRAY_BYTES = 16 * 1024 * 1024
+
+SLICE_BYTES = 8 * 1024
+SLICE_ROWS = 100
 """What is checked at a time, before others have their turn."""
 
 ON_CONFLICT: tuple[OnConflict, ...] = get_args(OnConflict)
@@ -78,7 +88,7 @@ async def post_production(request: ApiRequest) -> ASGIApp:
     async with once(request) as post_once:
         if media_type in READERS:
             return await _post_lines(request, post_once, READERS[media_type])
-        body = await read_whole(request)
+        body = await read_whole(request, MAX_ARRAY_BYTES)
         post_once.feed(body)
         if body.lstrip().startswith(b"["):
             return await _post_array(request, post_once, body)
@@ -109,6 +119,8 @@ async def delete_production_span(request: ApiRequest) -> ASGIApp:
 
 
 async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIApp:
+    if len(body) > MAX_OBJECT_BYTES:
+        raise too_large(MAX_OBJECT_BYTES)
     new = decode(body, NewProduction, {"time": lambda time: read_instant(time, request.latest)})
     for name in parameters_of(request):
         raise wrong_parameter(name, f"{name} is for many records.", "Send this one in an array.")

@@ -24,7 +24,7 @@ from sprocket_factory.errors import (
 )
 
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-MAX_PROPOSALS = 100
+MAX_PROPOSALS = 20
 
 MAX_TOLD = 3
 """As many faults stand in the sentence; `errors` names them all."""
@@ -37,7 +37,8 @@ MERGE_PATCH = ("application/merge-patch+json", "application/json")
 HARMLESS = {"", "charset=utf-8", "header=present"}
 """What may stand behind a media type without changing what is read."""
 
-MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_OBJECT_BYTES = 2 * 1024 * 1024
+"""To say what is wrong with a JSON text it is read as a whole, and nobody else is served meanwhile."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -106,19 +107,24 @@ async def read_pieces(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
         raise Unreadable("The connection ended before the body did.") from error
 
 
-async def read_whole(request: Request[Any, Any, Any]) -> bytes:
+async def read_whole(request: Request[Any, Any, Any], most: int = MAX_OBJECT_BYTES) -> bytes:
     """Return the whole body, which a JSON text has to be read from. Raises TooLarge or Unreadable."""
     pieces = []
     size = 0
     async for piece in read_pieces(request):
         size += len(piece)
-        if size > MAX_JSON_BYTES:
-            raise TooLarge(
-                f"A JSON text has up to {MAX_JSON_BYTES:,} bytes.",
-                hint="Production of any length is read as text/csv or application/x-ndjson.",
-            )
+        if size > most:
+            raise too_large(most)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def too_large(most: int) -> TooLarge:
+    """Return the refusal for a JSON text that has more bytes."""
+    return TooLarge(
+        f"A JSON text has up to {most:,} bytes here.",
+        hint="Production of any length is read as text/csv or application/x-ndjson.",
+    )
 
 
 def decode(body: bytes, type_: type[T], rules: Rules = NO_RULES, **in_path: Settled) -> T:
@@ -137,6 +143,9 @@ def _decode(body: bytes, type_: type[T], rules: Rules, in_path: Mapping[str, Set
     try:
         thing = msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError:
+        if not body.lstrip().startswith(b"{"):
+            msgspec.json.decode(body, type=msgspec.Raw)  # it may be no JSON at all
+            raise Invalid("The body must be one JSON object.", faults=[Fault("", "Expected an object.")]) from None
         return _convert(read_leniently(body), type_, rules, in_path)
     except msgspec.DecodeError:
         # Text with half a surrogate pair can be read and is wrong; anything else cannot be read.
@@ -148,8 +157,6 @@ def _decode(body: bytes, type_: type[T], rules: Rules, in_path: Mapping[str, Set
 
 def _convert(data: Any, type_: type[T], rules: Rules, in_path: Mapping[str, Settled]) -> T:
     """Return the decoded data as the type, or name everything that is wrong with it."""
-    if not isinstance(data, dict):
-        raise Invalid("The body must be one JSON object.", faults=[Fault("", "Expected an object.")])
     members = {name: value for name, value in data.items() if not _repeats(in_path, name, value)}
     faults = list(_faults(members, type_, rules, in_path))
     if faults:
