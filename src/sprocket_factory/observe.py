@@ -11,9 +11,28 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("sprocket_factory")
 
-# Random for each process and counted within it: as unique as a random id for each request, and without a system call.
-_PROCESS = os.urandom(6).hex().encode()
-_requests = itertools.count(1)
+
+class _RequestIds:
+    """Random for each process and counted within it: as unique as a random id for each request, without a system call.
+
+    A worker that was forked is another process.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        """Begin anew."""
+        self._process = os.urandom(6).hex().encode()
+        self._requests = itertools.count(1)
+
+    def next(self) -> bytes:
+        """Return one that was never given before."""
+        return b"%s-%x" % (self._process, next(self._requests))
+
+
+_next_request_id = _RequestIds().next
 
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -43,7 +62,7 @@ def identify_requests(app: ASGIApp, **state: object) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        request_id = b"%s-%x" % (_PROCESS, next(_requests))
+        request_id = _next_request_id()
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
                 request_id = value

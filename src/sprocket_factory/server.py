@@ -23,6 +23,15 @@ MAX_HELD_BYTES = 16 * 1024
 
 MAX_UNSENT_BYTES = 128 * 1024
 
+GIVE_UP_SECONDS = 30
+"""How long what was written before a connection is closed may wait for a reader to take it."""
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 200
+"""A request's line and headers are no larger and no more. Others get a plain 400, and the connection ends."""
+
+LARGE_PIECE = 8 * 1024
+
 LINGER_SECONDS = 1.0
 """How long the sender of a body that was refused has to read the answer."""
 
@@ -139,6 +148,8 @@ class CorkedTransport:
             self._loop.call_later(LINGER_SECONDS, self._transport.close)
         else:
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._loop.call_later(GIVE_UP_SECONDS, self._transport.abort)
 
     def _flush(self) -> None:
         if self._held:
@@ -152,7 +163,12 @@ class CorkedTransport:
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol on a corked transport."""
+    """Uvicorn's protocol on a corked transport, with limits on what a request may bring."""
+
+    _head_bytes = 0
+    _unwanted_bytes = 0
+    _reads_head = False
+    _is_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin a connection."""
@@ -161,10 +177,31 @@ class CorkedProtocol(HttpToolsProtocol):
     def _still_sends(self) -> bool:
         return self.cycle is not None and self.cycle.more_body
 
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, unless a head does not end: the parser would put it together again with each piece."""
+        self._is_large = len(data) > LARGE_PIECE or self._head_bytes > 0
+        super().data_received(data)
+        if self._reads_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("The head of the request is too large.")
+
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._unwanted_bytes = 0
+        self._head_bytes = 0
+        self._reads_head = True
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer. Raises ValueError, which makes the answer a plain 400, where the head is too large."""
+        self._reads_head = False
+        if len(self.headers) > MAX_HEADERS or (self._is_large and self._size_of_head() > MAX_HEAD_BYTES):
+            raise ValueError("The head of the request is too large.")
+        super().on_headers_complete()
+
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body. What comes after a refusal is let go of, and a sender who goes on is cut off."""

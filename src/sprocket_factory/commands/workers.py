@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from sprocket_factory.errors import Refusal
 from sprocket_factory.observe import log
 
 PAUSE_SECONDS = 1.0
@@ -50,6 +51,10 @@ def _start(work: Callable[[], None]) -> int:
     try:
         work()
         code = 0
+    except Refusal as refusal:
+        log.critical("worker %d cannot serve: %s", os.getpid(), refusal)
+    except Exception:  # noqa: BLE001 - nobody else would tell
+        log.exception("worker %d failed", os.getpid())
     finally:
         sys.stdout.flush()
         os._exit(code)

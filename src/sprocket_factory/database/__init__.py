@@ -194,7 +194,7 @@ async def list_missing_migrations(url: str, *, password: str = "") -> list[Migra
 
 def without_password(url: str) -> str:
     """Return an address as people may see it."""
-    url = re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1@", url)
+    url = re.sub(r"(?<=://)([^:/@]*):[^/]*@", r"\1@", url)
     return re.sub(r"([?&]password=)[^&]*", r"\1...", url)
 
 

@@ -26,6 +26,11 @@ from sprocket_factory.errors import Busy, Unusable
 
 CHUNK_ROWS = 1000
 
+NEVER = (ValueError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+"""Waiting does not mend these."""
+
+CLOSE_SECONDS = 5
+
 START_SECONDS = 10
 """How long a database that is just starting is waited for."""
 
@@ -114,7 +119,10 @@ class PostgreSQLDatabase(Database):
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection."""
-        await self._pool.close()
+        try:
+            await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
+        except TimeoutError:
+            self._pool.terminate()
 
 
 async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQLDatabase:
@@ -145,7 +153,7 @@ async def _connect(place: ServerPlace) -> Pool:
         try:
             return await make_pool(place)
         except (asyncpg.PostgresError, *LOST, OSError, ValueError) as error:
-            may_come = isinstance(error, (*LOST, OSError)) and not isinstance(error, ValueError)
+            may_come = isinstance(error, (*LOST, OSError)) and not isinstance(error, NEVER)
             if not may_come or asyncio.get_running_loop().time() > deadline:
                 raise _unusable(place, error) from error
         await asyncio.sleep(0.3)
@@ -160,7 +168,7 @@ def _unusable(place: ServerPlace, error: BaseException) -> BaseException:
                 f"{where} cannot be brought up to date: {error}.",
                 hint="Run `migrate` as a role that may create tables, or GRANT CREATE ON SCHEMA public to this one.",
             )
-        case asyncpg.UndefinedColumnError():
+        case asyncpg.UndefinedColumnError() | asyncpg.DuplicateTableError():
             return Unusable(f"{where} is another program's database.", hint="Choose another --database-url.")
         case asyncpg.ReadOnlySQLTransactionError():
             return Unusable(
@@ -200,26 +208,31 @@ async def _applied(pool: Pool) -> int:
 async def _migrate(pool: Pool) -> None:
     """Bring the schema up to date. Of many servers that start at once, one does it and the others wait."""
     async with acquired(pool) as connection:
-        await _make_table_of_migrations(connection)
-        async with connection.transaction():
-            await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
-            await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE")
-            applied = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations")
-            for migration in missing_migrations("postgresql", applied):
-                await connection.execute(migration.sql)
-                await connection.execute(
-                    "INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, now())",
-                    migration.number,
-                    migration.name,
-                )
+        while True:
+            try:
+                await _migrate_under_lock(connection)
+            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+                # Another server makes the table of migrations at this moment; or another program has a table of ours.
+                if await connection.fetchval("SELECT to_regclass('migrations')") is None:
+                    raise
+            else:
+                return
 
 
-async def _make_table_of_migrations(connection: Connection) -> None:
-    while await connection.fetchval("SELECT to_regclass('migrations')") is None:
-        try:
+async def _migrate_under_lock(connection: Connection) -> None:
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        if await connection.fetchval("SELECT to_regclass('migrations')") is None:
             await connection.execute(
                 "CREATE TABLE migrations"
                 " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
             )
-        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
-            await asyncio.sleep(0.1)  # another server makes it at this moment
+        await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE")
+        applied = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations")
+        for migration in missing_migrations("postgresql", applied):
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, now())",
+                migration.number,
+                migration.name,
+            )

@@ -10,8 +10,14 @@ import asyncpg
 
 from sprocket_factory.database import ServerPlace
 from sprocket_factory.errors import Busy, StorageFull, TooSlow, Unavailable
+from sprocket_factory.observe import log
 
 CONNECT_SECONDS = 1.5
+COMMAND_SECONDS = 15
+"""A statement that the server's own limit has not ended by then is that of a server that hangs."""
+
+RELEASE_SECONDS = 2
+
 ACQUIRE_SECONDS = 5
 """How long a request waits for a connection before it is refused."""
 
@@ -32,6 +38,9 @@ LOST = (
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.TargetServerAttributeNotMatched,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    TimeoutError,
 )
 """The connection was refused, is gone, or is about to be."""
 
@@ -75,6 +84,7 @@ async def make_pool(place: ServerPlace) -> Pool:
         min_size=1,
         max_size=place.connections,
         timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
         connection_class=UnresetConnection,
         init=_prepare,
         statement_cache_size=0 if place.through_proxy else 200,
@@ -96,7 +106,7 @@ async def acquired(pool: Pool) -> AsyncIterator[Connection]:
     try:
         yield connection
     finally:
-        await pool.release(connection)
+        await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 @contextmanager
@@ -125,6 +135,7 @@ def refusal_for(error: Exception) -> Exception:
         case asyncpg.ReadOnlySQLTransactionError():
             refusal = Unavailable("The database is a standby for now.", hint="Try again in a moment.")
         case _ if isinstance(error, LOST):
+            log.warning("the database does not answer: %r", error)
             refusal = _unavailable()
     return refusal
 

@@ -16,21 +16,21 @@ import asyncpg
 
 from sprocket_factory.database import Overtaken, Row, Value
 from sprocket_factory.database.postgresql_pool import LOST, Connection, Pool, acquired, translate
-from sprocket_factory.errors import OutcomeUnknown
+from sprocket_factory.errors import Busy, NotNow, OutcomeUnknown
 
 MAX_ATTEMPTS = 5
 
 OUTCOME_SECONDS = 8
 """How long the outcome of a COMMIT is asked for while the database is away."""
 
-AGAIN = (
+COLLISIONS = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.UniqueViolationError,
     asyncpg.ForeignKeyViolationError,
     Overtaken,
-    *LOST,
 )
+"""Somebody else was first. Run again, the write finds what that one stored."""
 
 BEGIN = "BEGIN"
 BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"
@@ -38,6 +38,9 @@ BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeou
 
 COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 """A time limit that strikes during COMMIT would leave everybody in doubt."""
+
+FOR_EVER = 86_400.0
+"""In seconds. The driver takes None for its own time limit."""
 
 ROWS_A_TURN = 2000
 
@@ -60,20 +63,23 @@ class Mark(NamedTuple):
 class PostgreSQLTransaction:
     """A `Transaction` on one connection."""
 
-    def __init__(self, connection: Connection, by: str) -> None:
+    def __init__(self, connection: Connection, by: str, timeout: float | None) -> None:
         self.by = by
         self._connection = connection
+        self._timeout = timeout
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
         query, names = translate(sql)
-        row: Row | None = await self._connection.fetchrow(query, *[values[name] for name in names])
+        row: Row | None = await self._connection.fetchrow(
+            query, *[values[name] for name in names], timeout=self._timeout
+        )
         return row
 
     async def all(self, sql: str, **values: Value) -> list[Row]:
         """Return every row."""
         query, names = translate(sql)
-        rows: list[Row] = await self._connection.fetch(query, *[values[name] for name in names])
+        rows: list[Row] = await self._connection.fetch(query, *[values[name] for name in names], timeout=self._timeout)
         return rows
 
     async def lock(self, sql: str, **values: Value) -> Row | None:
@@ -88,7 +94,7 @@ class PostgreSQLTransaction:
     async def run(self, sql: str, **values: Value) -> int:
         """Run one statement and return how many rows it changed."""
         query, names = translate(sql)
-        status: str = await self._connection.execute(query, *[values[name] for name in names])
+        status: str = await self._connection.execute(query, *[values[name] for name in names], timeout=self._timeout)
         return int(status.rpartition(" ")[2])
 
     async def reserve_ids(self, table: str, last_id: int) -> None:
@@ -105,8 +111,10 @@ class PostgreSQLTransaction:
         """Put rows into the table `incoming` in place of what is there."""
         staging = files("sprocket_factory.database").joinpath("staging.postgresql.sql").read_text(encoding="utf-8")
         await self._connection.execute(staging)
-        await self._connection.copy_records_to_table("incoming", records=_in_turns(rows), columns=STAGED_COLUMNS)
-        await self._connection.execute("ANALYZE incoming")
+        await self._connection.copy_records_to_table(
+            "incoming", records=_in_turns(rows), columns=STAGED_COLUMNS, timeout=self._timeout
+        )
+        await self._connection.execute("ANALYZE incoming", timeout=self._timeout)
 
 
 async def _in_turns(rows: Iterable[T]) -> AsyncGenerator[T]:
@@ -124,6 +132,7 @@ async def write(
 
     Raises:
         OutcomeUnknown: The connection was lost during COMMIT, and nobody could say what became of it.
+        Busy: Others were first, again and again.
         Exception: What the function raised, or the last failure of the database.
     """
     attempts = 0
@@ -134,9 +143,12 @@ async def write(
                 result, mark = await _run(connection, function, args, by=by, alone=alone)
                 await _commit(pool, connection, mark)
                 return result
-        except AGAIN as error:
+        except LOST as error:
             if attempts == MAX_ATTEMPTS or isinstance(error, asyncpg.QueryCanceledError):
                 raise
+        except COLLISIONS as error:
+            if attempts == MAX_ATTEMPTS:
+                raise Busy("Others write the same again and again.", hint="Try again in a moment.") from error
         await asyncio.sleep(random.uniform(0, 0.02) * 2**attempts)  # noqa: S311 - it only spreads the attempts
 
 
@@ -156,7 +168,8 @@ async def _run(
                 "SELECT CAST(pg_current_xact_id() AS text), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
             )
         )
-        return await function(PostgreSQLTransaction(connection, by), *args), mark
+        timeout = FOR_EVER if alone else None
+        return await function(PostgreSQLTransaction(connection, by, timeout), *args), mark
     except BaseException:
         with suppress(*LOST):  # a connection that is gone has rolled back already
             await connection.execute("ROLLBACK")
@@ -166,7 +179,7 @@ async def _run(
 async def _commit(pool: Pool, connection: Connection, mark: Mark) -> None:
     """Commit, or find out whether it was committed. Raises OutcomeUnknown, or what lost it where it was not."""
     try:
-        await connection.execute(COMMIT)
+        await connection.execute(COMMIT, timeout=FOR_EVER)
     except LOST:
         if not await _was_committed(pool, mark):
             raise
@@ -176,7 +189,7 @@ async def _was_committed(pool: Pool, mark: Mark) -> bool:
     """Ask what became of a transaction, for as long as the database is away. Raises OutcomeUnknown."""
     deadline = asyncio.get_running_loop().time() + OUTCOME_SECONDS
     while asyncio.get_running_loop().time() < deadline:
-        with suppress(*LOST, TimeoutError, asyncpg.ObjectNotInPrerequisiteStateError):
+        with suppress(*LOST, NotNow, asyncpg.ObjectNotInPrerequisiteStateError):
             async with acquired(pool) as connection:
                 timeline = await connection.fetchval("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)")
                 if timeline != mark.timeline:

@@ -67,6 +67,8 @@ class SQLiteDatabase(Database):
         except apsw.BusyError:
             rows = await self._read_in_thread(sql, values)
             return rows[0] if rows else None
+        except apsw.Error as error:
+            raise refusal_for(error) from error
 
     async def all(self, sql: str, **values: Value) -> list[Row]:
         """Return every row."""
@@ -74,6 +76,8 @@ class SQLiteDatabase(Database):
             return self._reader.execute(sql, values).fetchall()
         except apsw.BusyError:
             return await self._read_in_thread(sql, values)
+        except apsw.Error as error:
+            raise refusal_for(error) from error
 
     async def write(
         self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
@@ -130,7 +134,7 @@ class SQLiteDatabase(Database):
         1,000,000 rows then took 12 to 24 s instead of 2 to 3 (docs/decisions/). Only what may look at a million rows
         to find one goes to a thread.
         """
-        connection = self._idle.pop() if self._idle else _open_reader(Path(self.location))
+        connection = self._idle.pop() if self._idle else self._open_another()
         wanted = SCANNED_ROWS if scans else CHUNK_ROWS
         rows: apsw.Cursor | None = None
 
@@ -152,6 +156,12 @@ class SQLiteDatabase(Database):
             if rows is not None:
                 rows.close(force=True)
             self._idle.append(connection)
+
+    def _open_another(self) -> apsw.Connection:
+        try:
+            return _open_reader(Path(self.location))
+        except apsw.Error as error:
+            raise refusal_for(error) from error
 
     async def _in_thread(self, connection: apsw.Connection, read: Callable[[], T]) -> T:
         """Return what a read on this connection returns, within SCAN_SECONDS."""

@@ -41,6 +41,8 @@ def read_cursor(listing: Listing[Any], query: Query, cursor: str) -> tuple[Value
         seal, values = msgspec.msgpack.decode(packed, type=tuple[bytes, list[int | float | str]])
     except (ValueError, msgspec.DecodeError, RecursionError):
         raise _wrong("This is no cursor.") from None
+    if packed != msgspec.msgpack.encode((seal, values)):
+        raise _wrong("This is no cursor.")
     if seal != _seal(listing, query, values):
         raise _wrong("This cursor is not whole, or belongs to another list: other filters, or another order.")
     kinds = [listing.columns[column] for column, _ in query.order]

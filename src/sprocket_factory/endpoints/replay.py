@@ -1,7 +1,8 @@
 """Idempotency-Key: a POST that is sent again, because its answer was lost, is answered again and not done again."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -12,11 +13,16 @@ from sprocket_factory.database import Transaction
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.reading import JSON, decode, media_type_of, read_whole
 from sprocket_factory.endpoints.routing import ApiRequest
-from sprocket_factory.entities.replay import Claim, KeptAnswer, run_once
-from sprocket_factory.errors import Conflict, Fault, Invalid
+from sprocket_factory.entities.replay import Claim, KeptAnswer, forget_outdated, run_once
+from sprocket_factory.errors import Conflict, Fault, Invalid, Refusal
 
 HEADER = b"idempotency-key"
 MAX_KEY = 255
+
+FORGETTING_EVERY = 100
+"""After so many requests with a key, answers that are kept no longer are let go of: ten times as many at most."""
+
+_claims = itertools.count()
 
 B = TypeVar("B", bound=Struct)
 T = TypeVar("T")
@@ -69,6 +75,9 @@ class Once:
 
         claim = Claim(*self._place, self._digest.digest())
         kept, replayed = await self._request.write(run_once, claim, write_and_answer, alone=alone)
+        if next(_claims) % FORGETTING_EVERY == 0:
+            with suppress(Refusal):  # the next time will do
+                await self._request.write(forget_outdated)
         headers = [(b"location", kept.location.encode())] if kept.location else []
         if replayed:
             headers.append((b"idempotent-replayed", b"true"))

@@ -15,13 +15,20 @@ STALLED_SECONDS = 30
 """A reader that takes nothing for so long is given up: its snapshot holds back the database's log."""
 
 
+MAX_WHOLE_ROWS = 1000
+"""A list of up to so many rows is answered at once, and has an ETag."""
+
+
 async def stream_answer(chunks: AsyncGenerator[list[Any]], format_: Format, headers: Sequence[Header]) -> ASGIApp:
-    """Answer a list in a format. What the chunks refuse before the second one is refused here."""
-    first: list[Any] = await anext(chunks, [])
-    second = await anext(chunks, None)
-    if second is None:
-        return Answer(format_.whole(first), media_type=format_.media_type.encode(), headers=headers)
-    return _Streamed([first, second], chunks, format_, headers)
+    """Answer a list in a format. What is refused before a list is long is refused here."""
+    begun: list[list[Any]] = []
+    while sum(map(len, begun)) <= MAX_WHOLE_ROWS:
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            rows = [row for chunk in begun for row in chunk]
+            return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
+        begun.append(chunk)
+    return _Streamed(begun, chunks, format_, headers)
 
 
 class _Streamed:

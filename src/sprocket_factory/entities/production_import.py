@@ -3,6 +3,7 @@
 Nothing is locked while rows arrive, memory stays flat however many there are, and the merge stores all of them or none.
 """
 
+import errno
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from sprocket_factory.database import Overtaken, Row, Transaction
 from sprocket_factory.entities.instant import to_text
-from sprocket_factory.errors import Conflict, Fault, Invalid, StorageFull
+from sprocket_factory.errors import Conflict, Fault, Invalid, Refusal, StorageFull, Unavailable
 
 OnConflict = Literal["error", "replace", "skip"]
 
@@ -40,7 +41,10 @@ class Spool:
     """Checked rows, in a temporary file that nobody else sees and that is gone when it is closed."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        try:
+            self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise _no_room(error) from error
         self._rows = 0
 
     def add(self, factory_id: int, time: int, actual: int, goal: int) -> None:
@@ -72,7 +76,9 @@ class Spool:
             self._file.close()
 
 
-def _no_room(error: OSError) -> StorageFull:
+def _no_room(error: OSError) -> Refusal:
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return Unavailable("Too many files are open.", hint="Try again in a moment, or raise the limit of open files.")
     return StorageFull(
         f"What arrives cannot be held until it is whole: {error.strerror}.", hint="Make room where TMPDIR points."
     )

@@ -13,8 +13,7 @@ from sprocket_factory.errors import Fault, Invalid
 KEPT = DAY
 """How long an answer is kept."""
 
-MAX_FORGOTTEN = 10
-"""So many outdated answers make room for each new one: more than are ever added."""
+MAX_FORGOTTEN = 1000
 
 _THIS = "FROM replays WHERE caller = :caller AND method = :method AND path = :path AND key = :key"
 
@@ -59,7 +58,6 @@ async def run_once(
         return KeptAnswer(*kept), True
     answer = await write(tx)
     await tx.run(f"DELETE {_THIS}", **place)  # an outdated one, if any
-    await _forget_outdated(tx)
     await tx.run(
         "INSERT INTO replays (caller, method, path, key, digest, at, status, location, body)"
         " VALUES (:caller, :method, :path, :key, :digest, :at, :status, :location, :body)",
@@ -71,7 +69,8 @@ async def run_once(
     return answer, False
 
 
-async def _forget_outdated(tx: Transaction) -> None:
+async def forget_outdated(tx: Transaction) -> None:
+    """Let go of answers that are kept no longer, some at a time."""
     outdated = await tx.all(
         "SELECT caller, method, path, key FROM replays WHERE at <= :outdated ORDER BY at LIMIT :most",
         outdated=now() - KEPT,
