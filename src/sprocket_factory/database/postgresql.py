@@ -5,7 +5,8 @@ cursor in a transaction of its own. How writes commit stands in postgresql_writi
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
 import asyncpg
@@ -13,6 +14,7 @@ import asyncpg
 from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Transaction, Value, without_password
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.postgresql_pool import (
+    ACQUIRE_SECONDS,
     LOST,
     Connection,
     Pool,
@@ -46,8 +48,10 @@ class PostgreSQLDatabase(Database):
         self.is_new = is_new
         self._pool = pool
         # A stream holds a connection for as long as its reader takes, so others must be left for everybody else.
-        self._max_streams = max(1, pool.get_max_size() // 2)
+        # So does a scan for as long as it takes.
+        self._max_streams = max(1, pool.get_max_size() // 3)
         self._streams = 0
+        self._scans = asyncio.Semaphore(self._max_streams)
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
@@ -78,10 +82,11 @@ class PostgreSQLDatabase(Database):
         sql: str,
         values: Mapping[str, Value] = NO_VALUES,
         *,
-        scans: bool = False,  # noqa: ARG002 - every statement here has its time limit, and holds up nobody
+        scans: bool = False,
     ) -> list[T]:
         """Return `make(*row)` for every row of a statement that has a LIMIT."""
-        return [make(*row) for row in await self.all(sql, **values)]
+        async with self._turn(scans=scans):
+            return [make(*row) for row in await self.all(sql, **values)]
 
     async def stream(
         self,
@@ -89,11 +94,12 @@ class PostgreSQLDatabase(Database):
         sql: str,
         values: Mapping[str, Value] = NO_VALUES,
         *,
-        scans: bool = False,  # noqa: ARG002 - as in read
+        scans: bool = False,
     ) -> AsyncGenerator[list[T]]:
         """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds."""
         # Most lists are short, and then one round trip is enough; a cursor takes four.
-        begun = await self.all(f"{sql} LIMIT {CHUNK_ROWS + 1}", **values)
+        async with self._turn(scans=scans):
+            begun = await self.all(f"{sql} LIMIT {CHUNK_ROWS + 1}", **values)
         if len(begun) <= CHUNK_ROWS:
             yield [make(*row) for row in begun]
             return
@@ -116,6 +122,22 @@ class PostgreSQLDatabase(Database):
             "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(:table, 'id')), 0)", table=table
         )
         return int(row[0]) if row else 0
+
+    @asynccontextmanager
+    async def _turn(self, *, scans: bool) -> AsyncIterator[None]:
+        """Wait until no more scans run than may. Raises Busy."""
+        if not scans:
+            yield
+            return
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await self._scans.acquire()
+        except TimeoutError:
+            raise Busy("Others look through many rows already.", hint="Try again in a moment.") from None
+        try:
+            yield
+        finally:
+            self._scans.release()
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -106,7 +106,10 @@ async def acquired(pool: Pool) -> AsyncIterator[Connection]:
     try:
         yield connection
     finally:
-        await pool.release(connection, timeout=RELEASE_SECONDS)
+        # What fails here concerns the connection, which is closed then, and not the work that was done on it: after a
+        # COMMIT it would look as if that had to be done again.
+        with suppress(asyncpg.PostgresError, *LOST):
+            await pool.release(connection, timeout=RELEASE_SECONDS)
 
 
 @contextmanager

@@ -187,4 +187,6 @@ def _behind(listing: Listing[Any], query: Query, values: dict[str, Value]) -> st
         )
         for last, (column, sign, _) in enumerate(terms)
     ]
-    return "(" + " OR ".join(f"({alternative})" for alternative in alternatives) + ")"
+    # Beside the alternatives stands what they have in common: a bound that an index can begin at.
+    common = f"{columns[0]} {terms[0][1]}= {parameters[0]}"
+    return f"{common} AND (" + " OR ".join(f"({alternative})" for alternative in alternatives) + ")"
