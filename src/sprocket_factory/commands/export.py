@@ -62,12 +62,20 @@ def export(what: str, filters: tuple[str, ...], format_: str, output: Path | Non
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file that gets its name only once it is whole; what was there before stays until then. Raises Unusable."""
+    """Give a file that gets its name only once it is whole; what was there before stays until then. Raises Unusable.
+
+    Only a regular file is replaced so: a device or a pipe is written to as it is.
+    """
+    path = path.resolve()
     part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+        else:
+            with part.open("wb") as file:
+                yield file
+            part.replace(path)
     except OSError as error:
         raise Unusable(f"{path} cannot be written: {error.strerror}.", hint="Choose another --output.") from error
     finally:

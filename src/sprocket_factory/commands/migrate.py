@@ -28,7 +28,9 @@ def migrate(*, dry_run: bool, **flags: Any) -> None:
 
 async def _migrate(settings: Settings, *, dry_run: bool) -> list[Migration]:
     missing = await list_missing_migrations(
-        settings.database_url, password=read_password(settings.database_password_file)
+        settings.database_url,
+        password=read_password(settings.database_password_file),
+        through_proxy=settings.database_through_proxy,
     )
     if missing and not dry_run:
         async with opened_database(settings):

@@ -41,8 +41,8 @@ def serve(**flags: Any) -> None:
         if settings.workers == 1:
             uvloop.run(_serve(settings, listener))
         else:
-            click.echo(f"{uvloop.run(_look(settings))} at {address_of(listener)} with {settings.workers} workers")
-            run_workers(settings.workers, lambda: uvloop.run(_serve(settings, listener)))
+            announcement = f"{uvloop.run(_look(settings))} at {address_of(listener)} with {settings.workers} workers"
+            run_workers(settings.workers, lambda: uvloop.run(_serve(settings, listener)), announcement)
 
 
 async def _look(settings: Settings) -> str:

@@ -181,12 +181,12 @@ async def open_database(
     return open_sqlite(_path_of(url), must_exist=must_exist)
 
 
-async def list_missing_migrations(url: str, *, password: str = "") -> list[Migration]:
+async def list_missing_migrations(url: str, *, password: str = "", through_proxy: bool = False) -> list[Migration]:
     """Return what the schema at this address still needs, and change nothing. Raises Unusable."""
     if is_postgresql(url):
         from sprocket_factory.database.postgresql import missing_in_postgresql  # noqa: PLC0415 - as above
 
-        return await missing_in_postgresql(ServerPlace(url, password, 1, through_proxy=False))
+        return await missing_in_postgresql(ServerPlace(url, password, 1, through_proxy))
     from sprocket_factory.database.sqlite import missing_in_sqlite  # noqa: PLC0415 - as above
 
     return missing_in_sqlite(_path_of(url))

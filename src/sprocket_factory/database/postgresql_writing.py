@@ -2,7 +2,9 @@
 
 A write function is run again, out of sight, where the database asks for it: after a serialization failure, a deadlock,
 or because somebody else stored the same thing a moment earlier, which it then finds. So is one whose connection is lost
-before COMMIT was sent. Once COMMIT was sent nobody may guess: the outcome is asked for by the transaction's id.
+before COMMIT was sent. Once COMMIT was sent nobody may guess. Every transaction stores a token of its own. Who stores it
+again afterwards meets it if the transaction was committed, waits for one that is just being committed, and otherwise
+keeps it from ever being committed. (A transaction's number proves nothing: after a crash it is given to another.)
 """
 
 import asyncio
@@ -10,7 +12,8 @@ import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from importlib.resources import files
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -44,20 +47,13 @@ FOR_EVER = 86_400.0
 
 ROWS_A_TURN = 2000
 
+STORE_OUTCOME = "INSERT INTO outcomes (token, at) VALUES ($1, now())"
+FORGET_OUTCOMES = "DELETE FROM outcomes WHERE at < now() - INTERVAL '1 hour'"
+WRITES_A_SWEEP = 1000
+
 STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
 
 T = TypeVar("T")
-
-
-class Mark(NamedTuple):
-    """What a transaction is known by afterwards.
-
-    A standby that is promoted may give the number of a transaction that never reached it to another one; it has a
-    timeline of its own then.
-    """
-
-    number: str
-    timeline: str
 
 
 class PostgreSQLTransaction:
@@ -140,8 +136,9 @@ async def write(
         attempts += 1
         try:
             async with acquired(pool) as connection:
-                result, mark = await _run(connection, function, args, by=by, alone=alone)
-                await _commit(pool, connection, mark)
+                token = uuid4()
+                result = await _run(connection, token, function, args, by=by, alone=alone)
+                await _commit(pool, connection, token)
                 return result
         except LOST as error:
             if attempts == MAX_ATTEMPTS or isinstance(error, asyncpg.QueryCanceledError):
@@ -152,52 +149,52 @@ async def write(
         await asyncio.sleep(random.uniform(0, 0.02) * 2**attempts)  # noqa: S311 - it only spreads the attempts
 
 
-async def _run(
+async def _run(  # noqa: PLR0913 - what is run, as what, and how
     connection: Connection,
+    token: UUID,
     function: Callable[..., Coroutine[Any, Any, T]],
     args: tuple[Any, ...],
     *,
     by: str,
     alone: bool,
-) -> tuple[T, Mark]:
+) -> T:
     """Begin a transaction and run the function in it; where it fails, leave nothing behind."""
     try:
         await connection.execute(BEGIN_ALONE if alone else BEGIN)
-        mark = Mark(
-            *await connection.fetchrow(
-                "SELECT CAST(pg_current_xact_id() AS text), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
-            )
-        )
+        await connection.execute(STORE_OUTCOME, token)
         timeout = FOR_EVER if alone else None
-        return await function(PostgreSQLTransaction(connection, by, timeout), *args), mark
+        return await function(PostgreSQLTransaction(connection, by, timeout), *args)
     except BaseException:
         with suppress(*LOST):  # a connection that is gone has rolled back already
             await connection.execute("ROLLBACK")
         raise
 
 
-async def _commit(pool: Pool, connection: Connection, mark: Mark) -> None:
+async def _commit(pool: Pool, connection: Connection, token: UUID) -> None:
     """Commit, or find out whether it was committed. Raises OutcomeUnknown, or what lost it where it was not."""
     try:
         await connection.execute(COMMIT, timeout=FOR_EVER)
     except LOST:
-        if not await _was_committed(pool, mark):
+        if not await _was_committed(pool, token):
             raise
+    if random.random() < 1 / WRITES_A_SWEEP:  # noqa: S311 - now and then
+        with suppress(*LOST, asyncpg.PostgresError):
+            await connection.execute(FORGET_OUTCOMES)
 
 
-async def _was_committed(pool: Pool, mark: Mark) -> bool:
-    """Ask what became of a transaction, for as long as the database is away. Raises OutcomeUnknown."""
+async def _was_committed(pool: Pool, token: UUID) -> bool:
+    """Settle what became of a transaction, for as long as the database is away. Raises OutcomeUnknown."""
     deadline = asyncio.get_running_loop().time() + OUTCOME_SECONDS
     while asyncio.get_running_loop().time() < deadline:
-        with suppress(*LOST, NotNow, asyncpg.ObjectNotInPrerequisiteStateError):
+        try:
             async with acquired(pool) as connection:
-                timeline = await connection.fetchval("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)")
-                if timeline != mark.timeline:
-                    break
-                status = await connection.fetchval("SELECT pg_xact_status(CAST(CAST($1 AS text) AS xid8))", mark.number)
-                if status in {"committed", "aborted"}:
-                    return bool(status == "committed")
-        await asyncio.sleep(0.1)
+                await connection.execute(STORE_OUTCOME, token)
+        except asyncpg.UniqueViolationError:
+            return True
+        except (*LOST, NotNow, asyncpg.PostgresError):
+            await asyncio.sleep(0.1)
+        else:
+            return False
     raise OutcomeUnknown(
         "The connection to the database was lost at the last moment, and it does not say what became of this.",
         hint="Send it again with the same Idempotency-Key, or look whether it is stored.",

@@ -220,19 +220,26 @@ def missing_in_sqlite(path: Path) -> list[Migration]:
         return missing_migrations("sqlite", 0)
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            ours = "migrations" in _tables(connection)
-            numbers = connection.execute("SELECT max(number) FROM migrations").fetchone() if ours else (0,)
+            _check_ours(path, _tables(connection))
+            numbers = connection.execute("SELECT max(number) FROM migrations").fetchone()
     except apsw.Error as error:
         raise Unusable(f"{path} cannot be read: {error}.", hint="Check that it is a database of ours.") from error
     return missing_migrations("sqlite", numbers[0] if numbers else 0)
 
 
+def _check_ours(path: Path, tables: set[object]) -> None:
+    if "migrations" not in tables:
+        raise Unusable(f"{path} is another program's database.", hint="Choose another --database-url.")
+
+
 def _open_writer(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(round(BUSY_SECONDS * 1000))  # first of all: the next line may meet another process
-    if (tables := _tables(connection)) and "migrations" not in tables:
+    try:
+        _check_ours(path, _tables(connection) or {"migrations"})
+    except Unusable:
         connection.close()
-        raise Unusable(f"{path} is another program's database.", hint="Choose another --database-url.")
+        raise
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
     connection.pragma("foreign_keys", "on")

@@ -39,13 +39,38 @@ def read_leniently(body: bytes) -> Any:
 
 
 def _refuse_first(data: Any) -> None:
-    for pointer, node in _nodes(data):
-        if isinstance(node, _NamedTwice):
-            fault = Fault(pointer + pointer_to(node.name), "This member is named twice.")
-            raise Invalid(f"The member {fault.pointer} is named twice.", faults=[fault])
-        if isinstance(node, str) and _HALF_A_PAIR.search(node):
-            detail = "This text has half a surrogate pair, which stands for no character."
-            raise Invalid(detail, faults=[Fault(pointer, detail)])
+    """Raise Invalid for the first thing that is wrong. What is kept grows with the depth alone, not with the width."""
+    path: list[str] = []
+    waiting = [_members([data])]
+    while waiting:
+        for name, node in waiting[-1]:
+            path[len(waiting) - 1 :] = [name]
+            _refuse_text(path, name)
+            if isinstance(node, _NamedTwice):
+                fault = Fault(_pointer([*path, node.name]), "This member is named twice.")
+                raise Invalid(f"The member {fault.pointer} is named twice.", faults=[fault])
+            if isinstance(node, dict | list):
+                waiting.append(_members(node))
+                break
+            if isinstance(node, str):
+                _refuse_text(path, node)
+        else:
+            waiting.pop()
+
+
+def _refuse_text(path: list[str], text: str) -> None:
+    if _HALF_A_PAIR.search(text):
+        detail = "This text has half a surrogate pair, which stands for no character."
+        raise Invalid(detail, faults=[Fault(_pointer(path), detail)])
+
+
+def _members(node: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    return iter(node.items()) if isinstance(node, dict) else ((str(place), value) for place, value in enumerate(node))
+
+
+def _pointer(path: list[str]) -> str:
+    """Return the pointer to what a path leads to; its first part stands for the whole text."""
+    return "".join(map(pointer_to, path[1:]))
 
 
 def refuse_duplicates(body: bytes) -> None:
@@ -60,21 +85,6 @@ def pointer_to(name: str) -> str:
     """Return the JSON pointer to a member (RFC 6901), shortened where the name is endless."""
     name = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."
     return f"/{name.replace('~', '~0').replace('/', '~1')}".encode(errors="backslashreplace").decode()
-
-
-def _nodes(data: Any) -> Iterator[tuple[str, Any]]:
-    """Give every object that was named twice and every text, names among them, with its pointer, in their order."""
-    waiting = [("", data)]
-    while waiting:
-        pointer, node = waiting.pop()
-        if isinstance(node, dict):
-            for name in node:
-                yield pointer + pointer_to(name), name
-            waiting += [(pointer + pointer_to(name), value) for name, value in reversed(node.items())]
-        elif isinstance(node, list):
-            waiting += [(f"{pointer}/{place}", node[place]) for place in range(len(node) - 1, -1, -1)]
-        else:
-            yield pointer, node
 
 
 def _decoder(named_twice: list[_NamedTwice]) -> json.JSONDecoder:

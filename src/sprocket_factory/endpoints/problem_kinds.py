@@ -59,7 +59,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "too-large",
         413,
         "What was sent is over a limit",
-        "The body is larger than the server reads. A JSON text has up to 16 MiB; the server's own limit is a setting.",
+        "The body is larger than the server reads. One JSON object has up to 2 MiB, an array of records up to 16 MiB;"
+        " the server's own limit is a setting.",
         "Send many records as text/csv or application/x-ndjson, in several requests if need be.",
     ),
     errors.UnsupportedMediaType: Kind(

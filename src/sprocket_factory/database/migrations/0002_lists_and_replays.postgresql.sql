@@ -19,3 +19,11 @@ CREATE TABLE replays (
 );
 
 CREATE INDEX replays_by_age ON replays (at);
+
+-- The tokens by which a writer whose connection was lost during COMMIT finds out whether it was committed.
+CREATE TABLE outcomes (
+    token UUID PRIMARY KEY,
+    at TIMESTAMPTZ NOT NULL
+);
+
+CREATE INDEX outcomes_by_age ON outcomes (at);
