@@ -2,8 +2,8 @@
 
 A write function is run again, out of sight, where the database asks for it: after a serialization failure, a deadlock,
 or because somebody else stored the same thing a moment earlier, which it then finds. So is one whose connection is lost
-before COMMIT was sent. Once COMMIT was sent nobody may guess. Every transaction stores a token of its own. Who stores it
-again afterwards meets it if the transaction was committed, waits for one that is just being committed, and otherwise
+before COMMIT was sent. Once COMMIT was sent nobody may guess. Every transaction stores a token of its own. Who stores
+it again afterwards meets it if the transaction was committed, waits for one that is just being committed, and otherwise
 keeps it from ever being committed. (A transaction's number proves nothing: after a crash it is given to another.)
 """
 
