@@ -29,7 +29,9 @@ TimeZone = Annotated[
     Meta(description="The IANA name of a time zone, as Europe/London.", extra_json_schema={"format": "time-zone"}),
 ]
 
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Zl", "Zp"})
+# Letters, numbers, punctuation and symbols; and what is too new for this Python's tables.
+_SEEN = ("L", "N", "P", "S", "Cn")
 # Letters and symbols that show nothing.
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 # Marks that turn the direction of text around can make a name look like another.
@@ -89,11 +91,20 @@ def check_factory_name(name: str) -> str:
     if name != name.strip():
         raise Invalid("A factory's name neither begins nor ends with white space.")
     for place, character in enumerate(name, 1):
-        if unicodedata.category(character) in _FORBIDDEN_CATEGORIES or character in _BIDI_CONTROLS:
+        if (
+            unicodedata.category(character) in _FORBIDDEN_CATEGORIES
+            or character in _BIDI_CONTROLS
+            or _is_noncharacter(ord(character))
+        ):
             raise Invalid(f"A factory's name has no control characters; character {place} is U+{ord(character):04X}.")
-    if not any(unicodedata.category(character)[0] in "LNPS" and character not in _BLANKS for character in name):
+    if not any(unicodedata.category(character).startswith(_SEEN) and character not in _BLANKS for character in name):
         raise Invalid("A factory's name has a character that can be seen.")
     return name
+
+
+def _is_noncharacter(code: int) -> bool:
+    """Return whether Unicode promises that this will never be a character."""
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # noqa: PLR2004 - as Unicode has it
 
 
 def check_time_zone(name: str) -> str:

@@ -57,7 +57,7 @@ async def run_once(
             raise Invalid(detail, hint="Make a new key for each request.", faults=[Fault("Idempotency-Key", detail)])
         return KeptAnswer(*kept), True
     answer = await write(tx)
-    await tx.run(f"DELETE {_THIS}", **place)  # an outdated one, if any
+    await tx.run(f"DELETE {_THIS} AND at <= :outdated", **place, outdated=now() - KEPT)
     await tx.run(
         "INSERT INTO replays (caller, method, path, key, digest, at, status, location, body)"
         " VALUES (:caller, :method, :path, :key, :digest, :at, :status, :location, :body)",
@@ -71,10 +71,12 @@ async def run_once(
 
 async def forget_outdated(tx: Transaction) -> None:
     """Let go of answers that are kept no longer, some at a time."""
+    limit = now() - KEPT
     outdated = await tx.all(
         "SELECT caller, method, path, key FROM replays WHERE at <= :outdated ORDER BY at LIMIT :most",
-        outdated=now() - KEPT,
+        outdated=limit,
         most=MAX_FORGOTTEN,
     )
     for caller, method, path, key in outdated:
-        await tx.run(f"DELETE {_THIS}", caller=caller, method=method, path=path, key=key)
+        place = {"caller": caller, "method": method, "path": path, "key": key}
+        await tx.run(f"DELETE {_THIS} AND at <= :outdated", **place, outdated=limit)
