@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
@@ -32,7 +33,8 @@ def run_workers(count: int, work: Callable[[], None], announcement: str) -> None
         nonlocal stopping
         stopping = True
         for worker in workers:
-            os.kill(worker, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(worker, signal.SIGTERM)
 
     for number in STOPPING:
         signal.signal(number, stop)

@@ -47,7 +47,11 @@ FOR_EVER = 86_400.0
 
 ROWS_A_TURN = 2000
 
-STORE_OUTCOME = "INSERT INTO outcomes (token, at) VALUES ($1, now())"
+STORE_OUTCOME = "INSERT INTO outcomes (token, committed, at) VALUES ($1, true, now())"
+SETTLE_OUTCOME = (
+    "INSERT INTO outcomes (token, committed, at) VALUES ($1, false, now())"
+    " ON CONFLICT (token) DO UPDATE SET at = outcomes.at RETURNING committed"
+)
 FORGET_OUTCOMES = "DELETE FROM outcomes WHERE at < now() - INTERVAL '1 hour'"
 WRITES_A_SWEEP = 1000
 
@@ -188,13 +192,9 @@ async def _was_committed(pool: Pool, token: UUID) -> bool:
     while asyncio.get_running_loop().time() < deadline:
         try:
             async with acquired(pool) as connection:
-                await connection.execute(STORE_OUTCOME, token)
-        except asyncpg.UniqueViolationError:
-            return True
+                return bool(await connection.fetchval(SETTLE_OUTCOME, token))
         except (*LOST, NotNow, asyncpg.PostgresError):
             await asyncio.sleep(0.1)
-        else:
-            return False
     raise OutcomeUnknown(
         "The connection to the database was lost at the last moment, and it does not say what became of this.",
         hint="Send it again with the same Idempotency-Key, or look whether it is stored.",

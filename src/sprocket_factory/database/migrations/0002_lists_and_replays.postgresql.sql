@@ -20,9 +20,11 @@ CREATE TABLE replays (
 
 CREATE INDEX replays_by_age ON replays (at);
 
--- The tokens by which a writer whose connection was lost during COMMIT finds out whether it was committed.
+-- The tokens by which a writer whose connection was lost during COMMIT finds out whether it was committed. Whoever asks
+-- stores one that says no, so that it can never be committed afterwards.
 CREATE TABLE outcomes (
     token UUID PRIMARY KEY,
+    committed BOOLEAN NOT NULL,
     at TIMESTAMPTZ NOT NULL
 );
 
