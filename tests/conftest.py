@@ -1,11 +1,12 @@
-"""The fixtures: a real server on a real database for each test, and the people who call it."""
+"""The fixtures: a real server on a real database for each test, on each engine, and the people who call it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import Client, Program, Service
+from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
+from postgresql_server import PostgreSQLServer
 from sprocket_factory.settings import Settings
 
 
@@ -15,35 +16,78 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """Return the address of a database that is not there yet."""
-    return f"sqlite:///{tmp_path / 'factory.db'}"
-
-
-@pytest.fixture
-def settings(database_url: str) -> Settings:
-    """Return the settings of the service under test; a test module may override them."""
-    return Settings(database_url=database_url)
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return on which engine the service runs: whatever comes to this fixture is tested on both."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="session")
-def stopping() -> Iterator[list[Service]]:
+def postgresql() -> Iterator[PostgreSQLServer]:
+    """Run a PostgreSQL server."""
+    with PostgreSQLServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(
+    engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NewDatabase]:
+    """Return what gives the address of a database in which nothing is stored yet."""
+    if engine == "postgresql":
+        server: PostgreSQLServer = request.getfixturevalue("postgresql")
+        yield server.new_database
+    else:
+        yield lambda: f"sqlite:///{tmp_path_factory.mktemp('database') / 'factory.db'}"
+
+
+@pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    """Return the address of a database in which nothing is stored yet."""
+    return new_database()
+
+
+@pytest.fixture
+def bare_database(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of a database that has not even tables."""
+    if engine == "postgresql":
+        server: PostgreSQLServer = request.getfixturevalue("postgresql")
+        return server.bare_database()
+    return f"sqlite:///{tmp_path / 'bare.db'}"
+
+
+@pytest.fixture(scope="module")
+def settings(new_database: NewDatabase) -> Settings:
+    """Return the settings of the service under test; a test module may override them."""
+    return Settings(database_url=new_database())
+
+
+@pytest.fixture(scope="session")
+def stopping(new_database: NewDatabase) -> Iterator[list[Service]]:
     """Keep the services that were told to stop, so that the next test need not wait until the last one has."""
+    del new_database  # it outlives them
     services: list[Service] = []
     yield services
     for service in services:
         service.wait()
 
 
+@pytest.fixture(scope="module")
+def running(settings: Settings, stopping: list[Service]) -> Iterator[Service]:
+    """Run one service for all the tests of a module."""
+    service = Service(settings)
+    service.start()
+    yield service
+    service.stop()
+    stopping.append(service)
+
+
 @pytest.fixture
-def service(settings: Settings, stopping: list[Service]) -> Iterator[Service]:
-    """Run the service."""
-    running = Service(settings)
-    running.start()
-    yield running
-    running.stop()
-    stopping.append(running)
+def service(running: Service) -> Service:
+    """Return the service with nothing stored and no id given yet."""
+    running.run(running.database.write, forget_everything, by="test")
+    return running
 
 
 @pytest.fixture
@@ -71,5 +115,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
     yield start_program
     for program in programs:
-        if program.process.poll() is None:
-            program.kill()
+        program.kill()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldMerge]:
+    """Hold every merge of records until it is let go on."""
+    merge = HeldMerge()
+    monkeypatch.setattr("sprocket_factory.endpoints.production_bulk.merge_production", merge.merge)
+    yield merge
+    merge.go_on.set()

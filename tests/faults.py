@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -76,10 +75,9 @@ patiently = hypothesis_settings(
 
 
 @contextmanager
-def one_of_each(folder: Path, *, max_body_bytes: int = 256 * 1024 * 1024) -> Iterator[Service]:
+def one_of_each(database_url: str, *, max_body_bytes: int = 256 * 1024 * 1024) -> Iterator[Service]:
     """Run a service with one sprocket, one factory and one record: what is refused leaves them as they are."""
-    url = f"sqlite:///{folder / 'factory.db'}"
-    with Service(Settings(database_url=url, max_body_bytes=max_body_bytes)) as running:
+    with Service(Settings(database_url=database_url, max_body_bytes=max_body_bytes)) as running:
         with Client(running.address) as engineer:
             engineer.post("/sprockets", json=BODIES["/sprockets/1"])
             engineer.post("/factories", json=BODIES["/factories/1"])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -19,13 +20,22 @@ import httpx
 import uvloop
 
 from sprocket_factory.app import build_app
-from sprocket_factory.database import Database, open_database
+from sprocket_factory.database import Database, Transaction, open_database
+from sprocket_factory.database.sqlite_writer import SQLiteTransaction
+from sprocket_factory.entities.production_import import Merged, merge_production
 from sprocket_factory.server import Server, address_of, listen, make_server
 from sprocket_factory.settings import Settings
 
 BASE_PATH = "/sprocketFactory/v1"
 
+NewDatabase = Callable[[], str]
+"""Gives the address of a database in which nothing is stored yet."""
+
+TABLES = ("replays", "production", "factories", "sprockets")
+
 START_SECONDS = 20
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 TLS = ssl.create_default_context()
 """No caller uses it, but httpx would make one for each: 20 ms."""
@@ -112,7 +122,7 @@ def is_described(operations: list[Operation], method: str, path: str, status: in
 
 
 class Service:
-    """The whole service in a thread of the tests' own process, with real sockets and a real database file."""
+    """The whole service in a thread of the tests' own process, with real sockets and a real database."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -151,11 +161,26 @@ class Service:
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.database = await open_database(self.settings.database_url)
+        self.database = await open_database(self.settings.database_url, connections=self.settings.database_connections)
         self._server = make_server(build_app(self.settings, self.database))
         self.loop.call_soon(self._ready.set)
         await self._server.serve(sockets=[self._listener])
         await self.database.close()
+
+
+class HeldMerge:
+    """A merge that stands still at the end of its transaction until it is let go on."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    async def merge(self, tx: Transaction, *args: Any) -> Merged:
+        """Merge, and end when it is time."""
+        merged = await merge_production(tx, *args)
+        self.begun.set()
+        await wait_in(tx, self.go_on)
+        return merged
 
 
 class Program:
@@ -169,30 +194,79 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self.output = ""
+        """What it has said so far."""
+        self._said = threading.Condition()
+        self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
+        self._listener.start()
 
     def wait_for_address(self) -> str:
         """Return the address it says it serves at."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output += line
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                return found.group()
-        raise AssertionError(f"It ended without serving: {self.output}")
+        with self._said:
+            self._said.wait_for(lambda: ADDRESS.search(self.output) or self.process.poll() is not None, START_SECONDS)
+        found = ADDRESS.search(self.output)
+        assert found is not None, f"It does not serve: {self.output}"
+        return found.group()
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
-        self.process.kill()
-        self.process.communicate()
+        """End it at once, as a crash would, and whatever processes it has begun."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._wait()
 
-    def stop(self) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it in order and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(number)
+        return self._wait()
+
+    def _listen(self) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as rest:
-            self.output += rest.read()
-        return self.process.wait(START_SECONDS)
+        with self.process.stdout as lines:
+            for line in lines:
+                with self._said:
+                    self.output += line
+                    self._said.notify_all()
+        self.process.wait()
+        with self._said:
+            self._said.notify_all()
+
+    def _wait(self) -> int:
+        exit_code = self.process.wait(START_SECONDS)
+        self._listener.join(START_SECONDS)
+        assert not self._listener.is_alive(), "something that it has begun has not ended"
+        return exit_code
+
+
+async def wait_in(tx: Transaction, event: threading.Event) -> None:
+    """Wait within a write function. On SQLite nobody else writes meanwhile, so there the thread itself stands still."""
+    if isinstance(tx, SQLiteTransaction):
+        event.wait(START_SECONDS)
+    else:
+        await asyncio.to_thread(event.wait, START_SECONDS)
+
+
+async def forget_everything(tx: Transaction) -> None:
+    """Remove all that is stored, and that ids were ever given."""
+    if isinstance(tx, SQLiteTransaction):
+        for table in (*TABLES, "sqlite_sequence"):
+            await tx.run(f"DELETE FROM {table}")
+    else:
+        await tx.one(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+
+
+def run_program(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run `sprocket-factory` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "sprocket_factory", *arguments],
+        cwd=folder,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def clean_environment() -> dict[str, str]:

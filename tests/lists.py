@@ -4,7 +4,6 @@ import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -82,9 +81,9 @@ FIELDS: dict[str, dict[str, Callable[[str], Any]]] = {
 
 
 @contextmanager
-def service_with_lists(folder: Path) -> Iterator[Service]:
+def service_with_lists(database_url: str) -> Iterator[Service]:
     """Run a service that has all of these things."""
-    with Service(Settings(database_url=f"sqlite:///{folder / 'factory.db'}")) as running:
+    with Service(Settings(database_url=database_url)) as running:
         with Client(running.address) as engineer:
             for sprocket in SPROCKETS:
                 engineer.post("/sprockets", json=sprocket).raise_for_status()

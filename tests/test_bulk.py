@@ -3,7 +3,6 @@
 import csv
 import itertools
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,14 +22,12 @@ from bulk import (
     stored,
 )
 from harness import Client, Service
-from sprocket_factory.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests; each works in a factory of its own."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('bulk') / 'factory.db'}")) as running:
-        yield running
+def service(running: Service) -> Service:
+    """Return one service for all these tests; each works in a factory of its own."""
+    return running
 
 
 @pytest.fixture

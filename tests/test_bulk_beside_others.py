@@ -1,11 +1,8 @@
 """Many records at once beside other callers, clients that go away, and crashes."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -13,7 +10,6 @@ from bulk import (
     FORMATS,
     HEADER,
     MANY,
-    MEGABYTE,
     PATIENCE_SECONDS,
     START,
     a_row,
@@ -24,17 +20,13 @@ from bulk import (
     send,
     stored,
 )
-from harness import Client, Program, Service, a_sprocket
-from sprocket_factory.database import Transaction
-from sprocket_factory.entities.production_import import Merged, merge_production
-from sprocket_factory.settings import Settings
+from harness import Client, HeldMerge, Service, a_sprocket
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests; each works in a factory of its own."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('bulk') / 'factory.db'}")) as running:
-        yield running
+def service(running: Service) -> Service:
+    """Return one service for all these tests; each works in a factory of its own."""
+    return running
 
 
 @pytest.fixture
@@ -95,50 +87,6 @@ def test_nothing_is_locked_while_a_client_uploads_slowly(
     assert [("02:06:58", 1, 2), ("02:06:59", 7, 7)] == stored(engineer, factory_id)
 
 
-class HeldMerge:
-    """A merge that stands still in the middle of its transaction until it is let go on."""
-
-    def __init__(self) -> None:
-        self.begun = Event()
-        self.go_on = Event()
-
-    async def merge(self, tx: Transaction, *args: Any) -> Merged:
-        """Merge, when it is time."""
-        self.begun.set()
-        self.go_on.wait(PATIENCE_SECONDS)
-        return await merge_production(tx, *args)
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldMerge]:
-    """Hold every merge until it is let go on."""
-    merge = HeldMerge()
-    monkeypatch.setattr("sprocket_factory.endpoints.production_bulk.merge_production", merge.merge)
-    yield merge
-    merge.go_on.set()
-
-
-def test_a_write_that_would_wait_too_long_for_a_merge_is_told_to_come_again(
-    engineer: Client, service: Service, factory_id: int, held: HeldMerge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is 503 with Retry-After and not done later; reads are answered; the merge does not notice."""
-    sprockets = engineer.get("/sprockets").json()
-    with Client(service.address) as other, ThreadPoolExecutor() as callers:
-        upload = callers.submit(send, other, "text/csv", as_csv([a_row(factory_id)]))
-        assert held.begun.wait(PATIENCE_SECONDS)
-        monkeypatch.setattr("sprocket_factory.database.sqlite_writer.BUSY_SECONDS", 0.2)
-        refused = engineer.post("/sprockets", json=a_sprocket())
-        read = [engineer.get(path) for path in ("/sprockets", f"/production/{factory_id}", f"/factories/{factory_id}")]
-        held.go_on.set()
-
-    assert (503, "/problems/busy") == (refused.status_code, refused.json()["type"])
-    assert int(refused.headers["Retry-After"]) > 0
-    assert [200, 200, 200] == [answer.status_code for answer in read]
-    assert [] == read[1].json()
-    assert (200, 1) == (upload.result().status_code, upload.result().json()["created"])
-    assert sprockets == engineer.get("/sprockets").json()
-
-
 def test_a_write_that_waited_for_a_merge_is_done_after_it(
     engineer: Client, service: Service, factory_id: int, held: HeldMerge
 ) -> None:
@@ -189,29 +137,3 @@ def test_the_same_file_sent_by_several_at_once_is_stored_once(
 
     assert (2000, 6000) == tuple(sum(answer[name] for answer in answers) for name in ("created", "unchanged"))
     assert 2000 == len(stored(engineer, factory_id))
-
-
-@pytest.mark.parametrize("written", [1 * MEGABYTE, 3 * MEGABYTE])
-def test_fault_01_a_bulk_merge_that_is_killed_is_whole_or_absent(
-    start: Callable[..., Program], tmp_path: Path, written: int
-) -> None:
-    """After kill -9 at any moment of a merge all of its records are there or none, and sending it again is right."""
-    log = tmp_path / "sprocket-factory.db-wal"
-    program = start("serve", "--port", "0")
-    with Client(program.wait_for_address()) as engineer, ThreadPoolExecutor() as callers:
-        factory_id = add_factory(engineer)
-        body = b"".join([HEADER, *(b"%d,%d,1,2\n" % (factory_id, START + second) for second in range(MANY))])
-        upload = callers.submit(send, engineer, "text/csv", body)
-        while log.stat().st_size < written and not upload.done():
-            time.sleep(0.001)
-        program.kill()
-        error = upload.exception()
-    restarted = start("serve", "--port", "0")
-    with Client(restarted.wait_for_address()) as engineer:
-        left = int(engineer.get("/production?limit=1&count=true").headers["X-Total-Count"])
-        again = send(engineer, "text/csv", body).json()
-        total = int(engineer.get("/production?limit=1&count=true").headers["X-Total-Count"])
-
-    assert left in {0, MANY} if error else {MANY}
-    assert counted(MANY, created=MANY - left, unchanged=left) == again
-    assert total == MANY

@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -26,7 +25,6 @@ from bulk import (
     stored,
 )
 from harness import BASE_PATH, Client, Service
-from sprocket_factory.settings import Settings
 
 BAD = [
     ({"factory_id": 0}, "/factory_id"),
@@ -58,10 +56,9 @@ BAD = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests; each works in a factory of its own."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('bulk') / 'factory.db'}")) as running:
-        yield running
+def service(running: Service) -> Service:
+    """Return one service for all these tests; each works in a factory of its own."""
+    return running
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -11,21 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness import BASE_PATH, Program, clean_environment
+from harness import BASE_PATH, Program, run_program
 from sprocket_factory.settings import Settings
-
-
-def run(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the program to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "sprocket_factory", *arguments],
-        cwd=folder,
-        env=clean_environment() | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
 
 
 def test_serve_announces_a_new_database_with_its_absolute_path(start: Callable[..., Program], tmp_path: Path) -> None:
@@ -41,9 +26,18 @@ def test_serve_announces_a_new_database_with_its_absolute_path(start: Callable[.
     assert "Made a new database" not in second.output
 
 
+def test_load_announces_a_new_database_with_its_absolute_path(tmp_path: Path) -> None:
+    """Whoever loads into a file that is not there yet makes the database on the way, and learns where it is."""
+    (tmp_path / "nothing.json").write_text("{}")
+    done = run_program("load", "nothing.json", "--database-url", "sqlite:///made.db", folder=tmp_path)
+
+    assert 0 == done.returncode
+    assert f"Made a new database: {tmp_path / 'made.db'}" in done.stderr
+
+
 def test_serve_refuses_to_make_a_database_where_it_must_exist(tmp_path: Path) -> None:
     """`--must-exist` ends with a sentence that names the path."""
-    done = run("serve", "--must-exist", folder=tmp_path)
+    done = run_program("serve", "--must-exist", folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"There is no database at {tmp_path / 'sprocket-factory.db'}." in done.stderr
@@ -52,7 +46,7 @@ def test_serve_refuses_to_make_a_database_where_it_must_exist(tmp_path: Path) ->
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - it must not listen there
 def test_serve_refuses_any_address_but_loopback(tmp_path: Path, host: str) -> None:
     """As long as nobody is asked for a key, nobody from outside may reach the service."""
-    done = run("serve", "--host", host, "--port", "0", folder=tmp_path)
+    done = run_program("serve", "--host", host, "--port", "0", folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"{host} is not loopback" in done.stderr
@@ -62,7 +56,7 @@ def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path
     """The refusal names the port and what to do."""
     port = start("serve", "--port", "0").wait_for_address().rsplit(":", 1)[1]
 
-    done = run("serve", "--port", port, folder=tmp_path)
+    done = run_program("serve", "--port", port, folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"Cannot listen on 127.0.0.1 port {port}" in done.stderr
@@ -79,7 +73,7 @@ def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path
 )
 def test_a_setting_that_cannot_work_is_refused(tmp_path: Path, flag: str, value: str, complaint: str) -> None:
     """The refusal names the flag and what it may be; nothing is made."""
-    done = run("serve", flag, value, folder=tmp_path)
+    done = run_program("serve", flag, value, folder=tmp_path)
 
     assert 2 == done.returncode
     assert flag in done.stderr
@@ -91,7 +85,7 @@ def test_an_environment_file_that_cannot_be_read_is_named(tmp_path: Path) -> Non
     """A file written as UTF-16 gives a sentence with its name instead of a traceback."""
     (tmp_path / ".env").write_bytes("SPROCKET_FACTORY_PORT=0\n".encode("utf-16"))
 
-    done = run("serve", folder=tmp_path)
+    done = run_program("serve", folder=tmp_path)
 
     assert 1 == done.returncode
     assert "The file .env is not in UTF-8" in done.stderr
@@ -104,9 +98,11 @@ def test_a_flag_outdoes_the_environment_and_the_environment_outdoes_the_file(tmp
         "SPROCKET_FACTORY_DATABASE_URL=sqlite:///from_file.db\nSPROCKET_FACTORY_MUST_EXIST=1\n"
     )
 
-    from_file = run("serve", folder=tmp_path)
-    from_environment = run("serve", folder=tmp_path, SPROCKET_FACTORY_DATABASE_URL="sqlite:///from_environment.db")
-    from_flag = run(
+    from_file = run_program("serve", folder=tmp_path)
+    from_environment = run_program(
+        "serve", folder=tmp_path, SPROCKET_FACTORY_DATABASE_URL="sqlite:///from_environment.db"
+    )
+    from_flag = run_program(
         "serve",
         "--database-url",
         "sqlite:///from_flag.db",
@@ -127,9 +123,9 @@ def test_the_example_file_shows_every_setting() -> None:
         assert f"SPROCKET_FACTORY_{setting.name.upper()}=" in example
 
 
-def test_sigterm_ends_in_order(start: Callable[..., Program]) -> None:
+def test_sigterm_ends_in_order(start: Callable[..., Program], database_url: str) -> None:
     """The exit code is 0 and nothing is complained of."""
-    server = start("serve", "--port", "0")
+    server = start("serve", "--port", "0", "--database-url", database_url)
     server.wait_for_address()
 
     assert 0 == server.stop()

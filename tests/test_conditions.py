@@ -2,19 +2,17 @@
 
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import httpx
 import pytest
 
-from harness import Client, Service, a_sprocket
+from harness import Client, Service, a_sprocket, forget_everything
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.factory import NewFactory, add_factory
 from sprocket_factory.entities.production import Counts, Key, add_production
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
-from sprocket_factory.settings import Settings
 
 LITTLE_CPU_SECONDS = 2
 
@@ -70,13 +68,6 @@ NO_LISTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('conditions') / 'factory.db'}")) as service:
-        yield service
-
-
 @pytest.fixture
 def service(running: Service) -> Service:
     """Return the service with a sprocket, a factory with one record, and a factory without."""
@@ -86,8 +77,7 @@ def service(running: Service) -> Service:
 
 async def begin_with_one_of_each(tx: Transaction) -> None:
     """Remove every row, and that ids were ever given, then add what the tests work on."""
-    for table in ("production", "factories", "sprockets", "sqlite_sequence"):
-        await tx.run(f"DELETE FROM {table}")
+    await forget_everything(tx)
     await add_sprocket(tx, NewSprocket(teeth=20, pitch_diameter=162.37, outside_diameter=175.61, pitch=25.4))
     for name in ("Sheffield", "Osaka"):
         await add_factory(tx, NewFactory(name=name))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import harness
-from harness import BASE_PATH, Client, Service, a_sprocket
+from harness import BASE_PATH, Client, NewDatabase, Service, a_sprocket
 from sprocket_factory.settings import Settings
 
 Document = dict[str, Any]
@@ -89,15 +89,19 @@ SPAN: Document = {"factory_id": 1, "time__gte": "1990-01-01T00:00:00Z", "time__l
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests: what they read is the same whatever is stored."""
-    folder = tmp_path_factory.mktemp("docs")
-    with Service(Settings(database_url=f"sqlite:///{folder / 'factory.db'}", max_body_bytes=2000)) as running:
-        with Client(running.address) as engineer:
-            engineer.post("/sprockets", json=a_sprocket())
-            engineer.post("/factories", json={"name": "Sheffield"})
-            engineer.post("/production", json=RECORD)
-        yield running
+def settings(new_database: NewDatabase) -> Settings:
+    """Return settings with which a body is soon too large."""
+    return Settings(database_url=new_database(), max_body_bytes=2000)
+
+
+@pytest.fixture(scope="module")
+def service(running: Service) -> Service:
+    """Return the service with one of each thing: what these tests read is the same whatever is stored."""
+    with Client(running.address) as engineer:
+        engineer.post("/sprockets", json=a_sprocket())
+        engineer.post("/factories", json={"name": "Sheffield"})
+        engineer.post("/production", json=RECORD)
+    return running
 
 
 @pytest.fixture

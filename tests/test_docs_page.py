@@ -1,27 +1,17 @@
 """The description of the API for people: one page, and one for each kind of problem."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
-from harness import Client, Service
-from sprocket_factory.settings import Settings
+from harness import Client
 
 Document = dict[str, Any]
 
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests: what they read is the same whatever is stored."""
-    folder = tmp_path_factory.mktemp("page")
-    with Service(Settings(database_url=f"sqlite:///{folder / 'factory.db'}")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ HEADER = "sprocket_production_actual,sprocket_production_goal,time,factory_id\r\
 
 
 @pytest.fixture
-def run(database_url: str, service: Service) -> Run:
+def run(service: Service) -> Run:
     """Return what runs a command on the database of the service, which goes on serving."""
-    assert service.address
 
-    def run_command(*arguments: str, url: str = database_url) -> Result:
+    def run_command(*arguments: str, url: str = service.settings.database_url) -> Result:
         return CliRunner().invoke(cli, [*arguments, "--database-url", url])
 
     return run_command
@@ -100,18 +99,17 @@ def test_a_file_stays_as_it_was_where_the_export_fails(run: Run, tmp_path: Path)
 
 
 def test_an_export_loads_elsewhere_and_is_the_same_again(
-    run: Run, start: Callable[..., Program], tmp_path: Path
+    run: Run, start: Callable[..., Program], tmp_path: Path, database_url: str
 ) -> None:
     """A CSV from one server loads into another whose factories have the same ids; exported again nothing differs."""
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
-    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     run("export", "production", "--output", str(first))
-    program = start("serve", "--port", "0", "--database-url", elsewhere)
+    program = start("serve", "--port", "0", "--database-url", database_url)
     with Client(program.wait_for_address()) as other:
         for name in ("Leeds", "Pune"):
             other.post("/factories", json={"name": name})
-    loaded = run("load", str(first), url=elsewhere)
-    run("export", "production", "--output", str(second), url=elsewhere)
+    loaded = run("load", str(first), url=database_url)
+    run("export", "production", "--output", str(second), url=database_url)
 
     assert 0 == loaded.exit_code
     assert first.read_bytes() == second.read_bytes()

@@ -1,13 +1,10 @@
 """The factories."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import Client, Service
-from sprocket_factory.database import Transaction
-from sprocket_factory.settings import Settings
+from harness import Client
 
 MEMBERS = ["id", "name", "time_zone"]
 
@@ -22,26 +19,6 @@ FACTORY_EMOJI = "\U0001f3ed"
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 NO_IDS = ["0", "-1", "9223372036854775808", "sheffield", "1.0", "%31%00"]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('factories') / 'factory.db'}")) as service:
-        yield service
-
-
-@pytest.fixture
-def service(running: Service) -> Service:
-    """Return the service with nothing stored and no id given yet."""
-    running.run(running.database.write, forget_everything, by="test")
-    return running
-
-
-async def forget_everything(tx: Transaction) -> None:
-    """Remove every row, and that ids were ever given."""
-    for table in ("production", "factories", "sqlite_sequence"):
-        await tx.run(f"DELETE FROM {table}")
 
 
 def pointers(problem: dict[str, list[dict[str, str]]]) -> list[str]:

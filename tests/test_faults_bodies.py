@@ -25,7 +25,7 @@ from faults import (
     sprocket_with,
     status_of,
 )
-from harness import Client, Service, a_sprocket, pointers
+from harness import Client, NewDatabase, Service, a_sprocket, pointers
 
 DEEP = {"array": "[" * 100_000 + "]" * 100_000, "object": '{"a":' * 100_000 + "1" + "}" * 100_000}
 
@@ -33,9 +33,9 @@ FIRST_MEMBERS = {path: next(iter(body)) for path, body in BODIES.items()}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service for all these tests: what is refused leaves nothing, so none can disturb another."""
-    with one_of_each(tmp_path_factory.mktemp("bodies")) as running:
+    with one_of_each(new_database()) as running:
         yield running
 
 

@@ -31,13 +31,13 @@ from faults import (
     sprocket_with,
     status_of,
 )
-from harness import Client, Service, a_sprocket, pointers
+from harness import Client, NewDatabase, Service, a_sprocket, pointers
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service for all these tests: what is refused leaves nothing, so none can disturb another."""
-    with one_of_each(tmp_path_factory.mktemp("requests")) as running:
+    with one_of_each(new_database()) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from faults import BODIES, JSON, LINES, READ_AS, everything, one_of_each, request, right_body, status_of
-from harness import BASE_PATH, Client, Service
+from harness import BASE_PATH, Client, NewDatabase, Service
 
 LIMIT = 100_000
 
@@ -16,16 +16,16 @@ ENDLESS = 64 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service for all these tests: what is refused leaves nothing, so none can disturb another."""
-    with one_of_each(tmp_path_factory.mktemp("sizes"), max_body_bytes=LIMIT) as running:
+    with one_of_each(new_database(), max_body_bytes=LIMIT) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def roomy(new_database: NewDatabase) -> Iterator[Client]:
     """Return somebody who calls a service with the usual limits."""
-    with one_of_each(tmp_path_factory.mktemp("roomy")) as running, Client(running.address) as client:
+    with one_of_each(new_database()) as running, Client(running.address) as client:
         yield client
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults import BODIES, JSON, body_with, everything, one_of_each, patiently, shortened
-from harness import Client, Service, pointers
+from harness import Client, NewDatabase, Service, pointers
 from sprocket_factory.entities.instant import EARLIEST, SECOND, now, read_instant, to_datetime, to_text
 from sprocket_factory.errors import Invalid
 
@@ -39,9 +39,9 @@ NO_TIMES = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service for all these tests: what is refused leaves nothing, so none can disturb another."""
-    with one_of_each(tmp_path_factory.mktemp("times")) as running:
+    with one_of_each(new_database()) as running:
         yield running
 
 

@@ -22,7 +22,7 @@ from faults import (
     shortened,
     sprocket_with,
 )
-from harness import Client, Service, pointers
+from harness import Client, NewDatabase, Service, pointers
 
 SPROCKETS = [(method, path) for method, path in WRITES if path.startswith("/sprockets")]
 COUNTED = [(method, path) for method, path in WRITES if path.startswith("/production")]
@@ -47,9 +47,9 @@ NO_COUNTS = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service for all these tests: what is refused leaves nothing, so none can disturb another."""
-    with one_of_each(tmp_path_factory.mktemp("values")) as running:
+    with one_of_each(new_database()) as running:
         yield running
 
 

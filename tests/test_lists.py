@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness import Client, Service
+from harness import Client, NewDatabase, Service
 from lists import DROP, FIELDS, OPERATORS, START, Thing, names, service_with_lists, wrong
 
 VALUES = {
@@ -30,9 +30,9 @@ SORTS = [(path, sign + field) for path, fields in FIELDS.items() for field in fi
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service with a fixed set of things for all these tests."""
-    with service_with_lists(tmp_path_factory.mktemp("lists")) as running:
+    with service_with_lists(new_database()) as running:
         yield running
 
 

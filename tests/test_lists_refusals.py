@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import Client, Service
+from harness import Client, NewDatabase, Service
 from lists import DROP, FACTORIES, LISTS, OPERATORS, names, service_with_lists, wrong
 
 SQL = [
@@ -25,9 +25,9 @@ SQL = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(new_database: NewDatabase) -> Iterator[Service]:
     """Run one service with a fixed set of things for all these tests."""
-    with service_with_lists(tmp_path_factory.mktemp("lists")) as running:
+    with service_with_lists(new_database()) as running:
         yield running
 
 

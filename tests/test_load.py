@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from harness import Client, Service, a_sprocket, clean_environment
 from sprocket_factory.commands import cli
-from sprocket_factory.settings import Settings
 
 TIMES = [1611194818, 1611194878, 1611194938.5]
 
@@ -31,10 +30,12 @@ def a_seed(**chart_data: object) -> dict[str, Any]:
 
 
 class Loader:
-    """Runs `load` in a folder with a database of its own."""
+    """Runs `load` on the files of a folder, beside a service that serves the database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, service: Service) -> None:
         self.folder = folder
+        self.address = service.address
+        self.database_url = service.settings.database_url
 
     def load(self, name: str, content: object, *arguments: str) -> Result:
         """Write the content to a file and load it. An exception that nobody foresaw comes through."""
@@ -42,21 +43,22 @@ class Loader:
         file.write_text(content if isinstance(content, str) else json.dumps(content))
         unset = dict.fromkeys(os.environ.keys() - clean_environment().keys())
         with chdir(self.folder):
-            return CliRunner(env=unset).invoke(cli, ["load", str(file), *arguments], catch_exceptions=False)
+            return CliRunner(env=unset).invoke(
+                cli, ["load", str(file), *arguments, "--database-url", self.database_url], catch_exceptions=False
+            )
 
     def get(self, path: str) -> Any:
         """Return what the API says about the database."""
-        settings = Settings(database_url=f"sqlite:///{self.folder / 'sprocket-factory.db'}")
-        with Service(settings) as running, Client(running.address) as viewer:
+        with Client(self.address) as viewer:
             answer = viewer.get(path)
         assert 200 == answer.status_code
         return answer.json()
 
 
 @pytest.fixture
-def loader(tmp_path: Path) -> Loader:
+def loader(tmp_path: Path, service: Service) -> Loader:
     """Return what loads files."""
-    return Loader(tmp_path)
+    return Loader(tmp_path, service)
 
 
 def counts(output: str) -> dict[str, list[int]]:
@@ -66,12 +68,11 @@ def counts(output: str) -> dict[str, list[int]]:
 
 
 def test_a_file_of_factories_and_sprockets_is_loaded_as_it_is(loader: Loader) -> None:
-    """Columns become records with the file's values and instants; the database is made on the way."""
+    """Columns become records with the file's values and instants."""
     done = loader.load("seed.json", a_seed())
 
     assert 0 == done.exit_code, done.stderr
     assert {"Factories": [1, 0, 0, 0], "Production": [3, 0, 0, 0], "Sprockets": [2, 0, 0, 0]} == counts(done.stdout)
-    assert f"Made a new database: {loader.folder / 'sprocket-factory.db'}" in done.stderr
     records = loader.get("/production")
     assert TIMES == [datetime.fromisoformat(record["time"]).timestamp() for record in records]
     assert [(32, 32), (29, 30), (31, 31)] == [

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -108,18 +107,17 @@ MAX_PAGES = 500
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service whose things are often equal in one field or another. What a test stores it removes again."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('paging') / 'factory.db'}")) as running:
-        with Client(running.address) as engineer:
-            for number in range(13):
-                sprocket = a_sprocket(teeth=20 + number % 3, pitch=[0.1 + 0.2, 12.7, 0.3, 1e6][number % 4])
-                engineer.post("/sprockets", json=sprocket).raise_for_status()
-            for number, name in enumerate(NAMES):
-                factory = {"name": name, "time_zone": ["UTC", "Europe/Berlin", "Asia/Kolkata"][number % 3]}
-                engineer.post("/factories", json=factory).raise_for_status()
-            engineer.post("/production", json=[record(id_, minute) for id_ in (1, 2, 3) for minute in range(6)])
-        yield running
+def service(running: Service) -> Service:
+    """Return one service whose things are often equal in one field or another. What a test stores it removes again."""
+    with Client(running.address) as engineer:
+        for number in range(13):
+            sprocket = a_sprocket(teeth=20 + number % 3, pitch=[0.1 + 0.2, 12.7, 0.3, 1e6][number % 4])
+            engineer.post("/sprockets", json=sprocket).raise_for_status()
+        for number, name in enumerate(NAMES):
+            factory = {"name": name, "time_zone": ["UTC", "Europe/Berlin", "Asia/Kolkata"][number % 3]}
+            engineer.post("/factories", json=factory).raise_for_status()
+        engineer.post("/production", json=[record(id_, minute) for id_ in (1, 2, 3) for minute in range(6)])
+    return running
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +378,7 @@ def keep_changing(address: str, done: Event) -> int:
     return changes
 
 
-def test_pages_by_time_neither_skip_nor_repeat_while_records_come_and_go(tmp_path: Path) -> None:
+def test_pages_by_time_neither_skip_nor_repeat_while_records_come_and_go(database_url: str) -> None:
     """Of 100,000 records, each that is there throughout comes exactly once and in order, whatever others do."""
     rows = [
         (factory_id, START + timedelta(seconds=second)) for second in range(MANY // 4) for factory_id in range(1, 5)
@@ -389,7 +387,7 @@ def test_pages_by_time_neither_skip_nor_repeat_while_records_come_and_go(tmp_pat
     csv.writer(file).writerows([COLUMNS, *((factory_id, time.isoformat(), 1, 2) for factory_id, time in rows)])
     done = Event()
     with (
-        Service(Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}")) as running,
+        Service(Settings(database_url=database_url)) as running,
         Client(running.address) as viewer,
         ThreadPoolExecutor() as others,
     ):

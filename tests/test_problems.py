@@ -2,13 +2,12 @@
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import BASE_PATH, Client, Service, a_sprocket
+from harness import BASE_PATH, Client, NewDatabase, Service, a_sprocket
 from sprocket_factory.settings import Settings
 
 JSON = {"Content-Type": "application/json"}
@@ -54,13 +53,17 @@ def allowed_by(header_line: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests: what they look at does not depend on what is stored."""
-    folder = tmp_path_factory.mktemp("problems")
-    with Service(Settings(database_url=f"sqlite:///{folder / 'factory.db'}", max_body_bytes=2000)) as running:
-        with Client(running.address) as engineer:
-            engineer.post("/factories", json={"name": "Sheffield"})
-        yield running
+def settings(new_database: NewDatabase) -> Settings:
+    """Return settings with which a body is soon too large."""
+    return Settings(database_url=new_database(), max_body_bytes=2000)
+
+
+@pytest.fixture(scope="module")
+def service(running: Service) -> Service:
+    """Return the service with a factory: what these tests look at does not depend on what is stored."""
+    with Client(running.address) as engineer:
+        engineer.post("/factories", json={"name": "Sheffield"})
+    return running
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,15 @@
 """Production, record by record: what one factory made at one moment, and what it set out to make."""
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from harness import BASE_PATH, Client, Service
+from harness import BASE_PATH, Client, Service, forget_everything
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.factory import NewFactory, add_factory
 from sprocket_factory.entities.instant import DAY, MINUTE, SECOND, now, to_text
-from sprocket_factory.settings import Settings
 
 MEMBERS = ["sprocket_production_actual", "sprocket_production_goal", "time", "factory_id"]
 
@@ -59,13 +57,6 @@ Stored = dict[str, object] | None
 NO_COUNTS = [-1, 2**31, 2**63, 1.5, True, "12", None, [1]]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('records') / 'factory.db'}")) as service:
-        yield service
-
-
 @pytest.fixture
 def service(running: Service) -> Service:
     """Return the service with two factories, 1 and 2, that made nothing so far."""
@@ -75,8 +66,7 @@ def service(running: Service) -> Service:
 
 async def begin_with_two_factories(tx: Transaction) -> None:
     """Remove every row, and that ids were ever given, then add the factories."""
-    for table in ("production", "factories", "sqlite_sequence"):
-        await tx.run(f"DELETE FROM {table}")
+    await forget_everything(tx)
     for name in ("Sheffield", "Osaka"):
         await add_factory(tx, NewFactory(name=name))
 

@@ -1,26 +1,16 @@
 """Spans of production: what is removed of one factory from one moment up to another."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
-from harness import Client, Service
+from harness import Client, Service, forget_everything
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.factory import NewFactory, add_factory
-from sprocket_factory.settings import Settings
 
 MINUTES = [f"2021-01-21T02:0{minute}:00Z" for minute in range(6)]
 
 SPAN = {"factory_id": "1", "time__gte": MINUTES[1], "time__lt": MINUTES[4]}
 """Three of the six minutes."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('spans') / 'factory.db'}")) as service:
-        yield service
 
 
 @pytest.fixture
@@ -34,8 +24,7 @@ def service(running: Service) -> Service:
 
 async def begin_with_two_factories(tx: Transaction) -> None:
     """Remove every row, and that ids were ever given, then add the factories."""
-    for table in ("production", "factories", "sqlite_sequence"):
-        await tx.run(f"DELETE FROM {table}")
+    await forget_everything(tx)
     for name in ("Sheffield", "Osaka"):
         await add_factory(tx, NewFactory(name=name))
 

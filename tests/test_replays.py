@@ -6,15 +6,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple, Self
 
 import httpx
 import pytest
 
-from harness import BASE_PATH, Client, Program, Service, a_sprocket
+from harness import BASE_PATH, Client, Program, Service, a_sprocket, forget_everything
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.factory import NewFactory, add_factory
 from sprocket_factory.entities.instant import DAY, MINUTE
@@ -75,13 +74,6 @@ POSTS = [SPROCKET, FACTORY, RECORD, ARRAY, LINES, TABLE, TRIAL]
 UPLOADS = [LINES, TABLE]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run one service for all these tests."""
-    with Service(Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('replays') / 'factory.db'}")) as service:
-        yield service
-
-
 @pytest.fixture
 def service(running: Service) -> Service:
     """Return the service with one factory and no answer kept."""
@@ -91,14 +83,14 @@ def service(running: Service) -> Service:
 
 async def begin_with_one_factory(tx: Transaction) -> None:
     """Remove every row, and that ids were ever given, then add the factory."""
-    for table in ("replays", "production", "factories", "sprockets", "sqlite_sequence"):
-        await tx.run(f"DELETE FROM {table}")
+    await forget_everything(tx)
     await add_factory(tx, NewFactory(name="Sheffield"))
 
 
 async def let_time_pass(tx: Transaction, microseconds: int) -> None:
     """Let every answer that is kept be older than it is."""
-    await tx.run("UPDATE replays SET at = at - :microseconds", microseconds=microseconds)
+    for key, at in await tx.all("SELECT key, at FROM replays"):
+        await tx.run("UPDATE replays SET at = :at WHERE key = :key", at=at - microseconds, key=key)
 
 
 def send(client: Client, post: Post, key: str | None = "order-1", **changes: str) -> httpx.Response:
@@ -436,9 +428,9 @@ def test_a_key_is_counted_from_its_first_answer(engineer: Client, service: Servi
     assert not is_replay(send(engineer, SPROCKET))
 
 
-def test_answers_survive_a_restart(tmp_path: Path) -> None:
+def test_answers_survive_a_restart(database_url: str) -> None:
     """A key means the same to the service that is started on the same database."""
-    settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}")
+    settings = Settings(database_url=database_url)
     posts = [FACTORY, SPROCKET, RECORD, TABLE._replace(body=csv(OTHER))]
     with Service(settings) as before, Client(before.address) as engineer:
         first = [send(engineer, post, str(post)) for post in posts]
@@ -452,10 +444,10 @@ def test_answers_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_fault_09_after_kill_9_everything_sent_again_is_there_once(
-    start: Callable[..., Program], tmp_path: Path
+    start: Callable[..., Program], database_url: str
 ) -> None:
     """Callers who cannot know what was stored before the crash send all of it again, and each thing is there once."""
-    arguments = ("serve", "--port", "0", "--database-url", f"sqlite:///{tmp_path / 'factory.db'}")
+    arguments = ("serve", "--port", "0", "--database-url", database_url)
     sent: list[str] = []
     answered: dict[str, int] = {}
 
