@@ -20,7 +20,7 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_NAME_LENGTH,
-        description="Unique. No control characters, and no white space at its ends.",
+        description="Unique. No control characters, no white space at its ends, and something that can be seen.",
         extra_json_schema={"format": "factory-name"},
     ),
 ]

@@ -6,9 +6,9 @@ Both are one transaction, so there is no moment at which one of them is there wi
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from sprocket_factory.database import Transaction
+from sprocket_factory.database import Overtaken, Transaction
 from sprocket_factory.entities.instant import DAY, now
-from sprocket_factory.errors import Fault, Invalid
+from sprocket_factory.errors import Fault, Invalid, Refusal
 
 KEPT = DAY
 """How long an answer is kept."""
@@ -16,6 +16,8 @@ KEPT = DAY
 MAX_FORGOTTEN = 1000
 
 _THIS = "FROM replays WHERE caller = :caller AND method = :method AND path = :path AND key = :key"
+
+_FIND = f"SELECT digest, status, location, body {_THIS} AND at > :outdated"
 
 
 class Claim(NamedTuple):
@@ -45,18 +47,19 @@ async def run_once(
         Invalid: The key was used for something else.
     """
     place = {"caller": claim.caller, "method": claim.method, "path": claim.path, "key": claim.key}
-    row = await tx.lock(
-        f"SELECT digest, status, location, body {_THIS} AND at > :outdated",
-        **place,
-        outdated=now() - KEPT,
-    )
+    row = await tx.lock(_FIND, **place, outdated=now() - KEPT)
     if row is not None:
         digest, *kept = row
         if digest != claim.digest:
             detail = "This key was used for another request."
             raise Invalid(detail, hint="Make a new key for each request.", faults=[Fault("Idempotency-Key", detail)])
         return KeptAnswer(*kept), True
-    answer = await write(tx)
+    try:
+        answer = await write(tx)
+    except Refusal as refusal:
+        if await tx.one(_FIND, **place, outdated=now() - KEPT) is not None:
+            raise Overtaken from refusal  # by the same request, sent to another server: its answer is there by now
+        raise
     await tx.run(f"DELETE {_THIS} AND at <= :outdated", **place, outdated=now() - KEPT)
     await tx.run(
         "INSERT INTO replays (caller, method, path, key, digest, at, status, location, body)"
