@@ -19,11 +19,11 @@ SPROCKET = '{"teeth":20,"pitch_diameter":162.37,"outside_diameter":175.61,"pitch
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server, with the file that it stores in."""
+    """A running server, with the file that it stores in, or the address of its database on PostgreSQL."""
 
     name: str
     server: Server
-    database: Path
+    database: Path | str
 
 
 def build_environment() -> dict[str, str]:
@@ -38,9 +38,9 @@ def build_environment() -> dict[str, str]:
 
 
 @contextmanager
-def serve_baseline(name: str, folder: Path) -> Iterator[Contender]:
-    """Run the program of this name in `baselines/` on a database of its own in this folder."""
-    database = folder / f"{name}.db"
+def serve_baseline(name: str, folder: Path, database: Path | str | None = None) -> Iterator[Contender]:
+    """Run the program of this name in `baselines/`, unless told otherwise on a file of its own in this folder."""
+    database = database or folder / f"{name}.db"
 
     def argv_for(port: int) -> Sequence[str]:
         return [sys.executable, "-m", f"benchmarks.baselines.{name}", "--port", str(port), "--database", str(database)]
@@ -50,16 +50,19 @@ def serve_baseline(name: str, folder: Path) -> Iterator[Contender]:
 
 
 @contextmanager
-def serve_product(folder: Path) -> Iterator[Contender]:
-    """Run the product as an operator would, under its default settings, on `product.db` in this folder."""
+def serve_product(folder: Path, address: str = "") -> Iterator[Contender]:
+    """Run the product as an operator would, under its default settings.
+
+    It stores in the PostgreSQL database at this address, or else in `product.db` in this folder.
+    """
     database = folder / "product.db"
 
     def argv_for(port: int) -> Sequence[str]:
         command = [sys.executable, "-m", "sprocket_factory", "serve"]
-        return [*command, "--port", str(port), "--database-url", f"sqlite:///{database}"]
+        return [*command, "--port", str(port), "--database-url", address or f"sqlite:///{database}"]
 
     with serve(argv_for, build_environment(), folder, SPROCKETS_PATH) as server:
-        yield Contender(name="product", server=server, database=database)
+        yield Contender(name="product", server=server, database=address or database)
 
 
 def load_product(folder: Path, *files: Path) -> None:
@@ -80,7 +83,7 @@ def list_sprocket_paths(contender: Contender) -> list[str]:
 
 
 def count_rows(contender: Contender, table: str) -> int:
-    """Return how many rows a table of the contender's database holds, by a connection that can only read."""
+    """Return how many rows a table of the contender's file holds, by a connection that can only read."""
     connection = apsw.Connection(str(contender.database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         rows: int = connection.execute(f"SELECT count(*) FROM {table}").get

@@ -16,7 +16,7 @@ import apsw
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PACKAGES = ("uvicorn", "uvloop", "httptools", "msgspec", "litestar")
+PACKAGES = ("uvicorn", "uvloop", "httptools", "msgspec", "litestar", "asyncpg")
 IN_MEMORY = ("tmpfs", "ramfs")
 
 # Into a file or a pipe the tables go at a width that breaks no cell.

@@ -20,7 +20,7 @@ import httpx
 import uvloop
 
 from sprocket_factory.app import build_app
-from sprocket_factory.database import Database, Transaction, open_database
+from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
 from sprocket_factory.database.sqlite_writer import SQLiteTransaction
 from sprocket_factory.entities.production_import import Merged, merge_production
 from sprocket_factory.server import Server, address_of, listen, make_server
@@ -249,11 +249,13 @@ async def wait_in(tx: Transaction, event: threading.Event) -> None:
 
 async def forget_everything(tx: Transaction) -> None:
     """Remove all that is stored, and that ids were ever given."""
+    for table in TABLES:
+        await tx.run(f"DELETE FROM {table}")
     if isinstance(tx, SQLiteTransaction):
-        for table in (*TABLES, "sqlite_sequence"):
-            await tx.run(f"DELETE FROM {table}")
-    else:
-        await tx.one(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+        await tx.run("DELETE FROM sqlite_sequence")
+        return
+    for table in TABLES_WITH_IDS:
+        await tx.one("SELECT setval(CAST(pg_get_serial_sequence(:table, 'id') AS regclass), 1, false)", table=table)
 
 
 def run_program(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

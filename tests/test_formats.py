@@ -436,7 +436,7 @@ def test_fault_39_readers_who_stop_hold_up_nobody_and_are_cut_off(
 
 def test_fault_39_memory_stays_flat_whoever_stops_reading(start: Callable[..., Program], database_url: str) -> None:
     """Readers who stop and readers who go on cost the process next to nothing, however long the list."""
-    program = start("serve", "--port", "0", "--database-url", database_url, "--database-connections", "20")
+    program = start("serve", "--port", "0", "--database-url", database_url, "--database-connections", "30")
     address = program.wait_for_address()
     with Client(address) as operator:
         for number in range(1, 3):

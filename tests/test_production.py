@@ -200,8 +200,8 @@ def test_a_list_that_fails_after_its_first_byte_never_ends_as_if_whole(
     """The connection is cut, so that no caller takes a part for the whole; the next request is served."""
 
     async def fail_midway(*_anything: object) -> AsyncGenerator[list[int]]:
-        yield [1] * 200
-        yield [2] * 200
+        yield [1] * 1000
+        yield [2] * 1000
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:

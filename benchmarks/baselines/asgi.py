@@ -30,16 +30,20 @@ async def answer_json(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def run(build: Callable[[Path], Any], what: str) -> None:
-    """Serve `build(database)` until a signal ends it, under the settings of uvicorn that a production server has."""
+def read_options(what: str) -> argparse.Namespace:
+    """Return what the program was started with: the port, and the file or address of the database."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--database", type=Path, required=True)
-    options = parser.parse_args()
-    uvicorn.run(
-        build(options.database),
+    parser.add_argument("--database", required=True)
+    return parser.parse_args()
+
+
+def configure(application: Any, port: int) -> uvicorn.Config:
+    """Return the settings of uvicorn that a production server has."""
+    return uvicorn.Config(
+        application,
         host="127.0.0.1",
-        port=options.port,
+        port=port,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -49,3 +53,9 @@ def run(build: Callable[[Path], Any], what: str) -> None:
         proxy_headers=False,
         server_header=False,
     )
+
+
+def run(build: Callable[[Path], Any], what: str) -> None:
+    """Serve `build(database)` until a signal ends it."""
+    options = read_options(what)
+    uvicorn.Server(configure(build(Path(options.database)), options.port)).run()
