@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.settings import Settings
+
+# What is tried is the same in each run: a failure is that of a change, and not of the dice.
+hypothesis.settings.register_profile("the same each time", derandomize=True)
+hypothesis.settings.load_profile("the same each time")
 
 
 @pytest.fixture

@@ -110,10 +110,15 @@ def is_lost(way: Way, _data: bytes) -> None:
 
 def is_done_unheard(way: Way, data: bytes) -> None:
     """The COMMIT arrives and is done, and the answer to it is lost."""
+    do_unheard(way, data)
+    way.cut()
+
+
+def do_unheard(way: Way, data: bytes) -> None:
+    """Let the server do what it is told, and keep its answer from the client."""
     way.is_deaf = True
     way.server.sendall(data)
     way.has_answered.wait()
-    way.cut()
 
 
 def arrives_after(late: threading.Event) -> Fate:

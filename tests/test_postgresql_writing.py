@@ -11,7 +11,7 @@ import pytest
 
 from bulk import a_row, add_factory, as_csv, counted, send, stored
 from harness import Client, Service, a_sprocket
-from postgresql_proxy import Fate, Proxy, Way, arrives_after, is_done_unheard, is_lost
+from postgresql_proxy import Fate, Proxy, Way, arrives_after, do_unheard, is_done_unheard, is_lost
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database import Database, Transaction, open_database
 from sprocket_factory.entities.factory import NewFactory
@@ -276,7 +276,7 @@ def test_fault_05_where_nobody_can_say_what_was_done_the_caller_is_told_so(
     monkeypatch.setattr("sprocket_factory.database.postgresql_writing.OUTCOME_SECONDS", 0.3)
 
     def is_done_and_its_server_gone(way: Way, data: bytes) -> None:
-        is_done_unheard(way, data)
+        do_unheard(way, data)
         proxy.refuse_all()
 
     proxy.next_commit(is_done_and_its_server_gone)
