@@ -1,4 +1,4 @@
-"""Thousands of requests, each sent up to five times by callers who often lose the answer: each is done once.
+"""Twenty thousand requests, each sent up to five times by callers who often lose the answer: each is done once.
 
 The service is a process of its own, so that it has one of the cores, and the callers the other.
 """
@@ -17,8 +17,7 @@ import uvloop
 
 from harness import BASE_PATH, Client, Program
 
-REQUESTS = {"sqlite": 20_000, "postgresql": 4_000}
-"""On PostgreSQL each is several times the work, and the same promise."""
+REQUESTS = 20_000
 MAX_TIMES = 5
 LOST = 0.3
 CALLERS = 32
@@ -64,7 +63,7 @@ def a_request(number: int, random: Random) -> Request:
     """Make up a request: a new sprocket, a record, or a few records, none of which any other request has."""
     kind = random.choice([*["sprocket", "record"] * 5, "records"])
     if kind == "sprocket":
-        length = 1 + number / 20_000
+        length = 1 + number / REQUESTS
         sprocket = {"teeth": 20, "pitch_diameter": length, "outside_diameter": length, "pitch": length}
         return Request(posted(number, "/sprockets", sprocket), [sprocket], [])
     first = datetime(2021, 1, 1, tzinfo=UTC) + timedelta(minutes=10 * number)
@@ -90,11 +89,11 @@ def posted(number: int, path: str, body: Json | list[Json]) -> bytes:
     return head.encode() + content
 
 
-def attempts(count: int, random: Random) -> list[Attempt]:
+def attempts(random: Random) -> list[Attempt]:
     """Settle how often each request is sent, in which order, and which answers are lost."""
     sent = [
         (number + APART * random.random() * time, number)
-        for number in range(count)
+        for number in range(REQUESTS)
         for time in range(random.randint(1, MAX_TIMES))
     ]
     ends: list[Literal["gone at once", "gone when it came"]] = ["gone at once", "gone when it came"]
@@ -160,13 +159,11 @@ async def storm(address: str, requests: list[Request], to_send: deque[Attempt]) 
     return outcome
 
 
-def test_whatever_is_sent_again_and_again_is_done_once(
-    start: Callable[..., Program], engine: str, database_url: str
-) -> None:
+def test_whatever_is_sent_again_and_again_is_done_once(start: Callable[..., Program], database_url: str) -> None:
     """A caller who lost an answer sends it again under the same key: it is done once, and answered as at first."""
     random = Random(SEED)  # noqa: S311 - the same storm each time
-    requests = [a_request(number, random) for number in range(REQUESTS[engine])]
-    to_send = deque(attempts(len(requests), random))
+    requests = [a_request(number, random) for number in range(REQUESTS)]
+    to_send = deque(attempts(random))
     program = start("serve", "--port", "0", "--log-level", "error", "--database-url", database_url)
     with Client(program.wait_for_address()) as viewer:
         for number in FACTORIES:
@@ -176,7 +173,7 @@ def test_whatever_is_sent_again_and_again_is_done_once(
         records = viewer.get("/production").json()
 
     assert set() == set(outcome.statuses) - DONE - NOT_NOW
-    assert len(requests) == len(outcome.done)
+    assert REQUESTS == len(outcome.done)
     assert {1} == {len(answers) for answers in outcome.done.values()}
     assert in_order(chain.from_iterable(request.sprockets for request in requests)) == in_order(
         {name: value for name, value in sprocket.items() if name != "id"} for sprocket in sprockets

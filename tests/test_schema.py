@@ -35,12 +35,8 @@ Attempt = Callable[..., schemathesis.Response]
 LONG = "SCHEMA_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "25"))
 
-EXAMPLES_ON = {"sqlite": EXAMPLES, "postgresql": EXAMPLES // 2}
-"""What the description says of a request is checked before any engine sees it."""
-
-GENERATION = {"deterministic": not LONG, "database": "none"}
-
 CONFIG = {
+    "generation": {"max-examples": EXAMPLES, "deterministic": not LONG, "database": "none"},
     "output": {"sanitization": {"enabled": False}},
     "checks": {
         # No schema knows what is stored: things may be gone (404), there already (409), or changed meanwhile (412).
@@ -162,14 +158,13 @@ schemathesis.openapi.media_type("application/x-ndjson", ndjson_bodies())
 
 
 @pytest.fixture
-def document(service: Service, engine: str) -> schemathesis.BaseSchema:
+def document(service: Service) -> schemathesis.BaseSchema:
     """Load the document that a service gives which holds a few things."""
     with Client(service.address) as client:
         hold(client)
         loaded = client.get(f"{service.address}/openapi.json").json()
     complete(loaded)
-    generation = GENERATION | {"max-examples": EXAMPLES_ON[engine]}
-    config = schemathesis.Config.from_dict(CONFIG | {"base-url": service.address, "generation": generation})
+    config = schemathesis.Config.from_dict(CONFIG | {"base-url": service.address})
     document = schemathesis.openapi.from_dict(loaded, config=config)
     document.hook("filter_failure")(is_failure)
     document.hook("map_path_parameters")(find_near)
