@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS build
 COPY requirements.txt /build/
 RUN python -m venv /opt/sprocket-factory \
-    && /opt/sprocket-factory/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    && /opt/sprocket-factory/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes \
         -r /build/requirements.txt
 COPY pyproject.toml README.md LICENSE /build/
 COPY src /build/src

@@ -26,7 +26,9 @@ install() {
     [ "$(cat ".venv/$pins.stamp" 2>/dev/null)" != "$stamp" ] || return 0
     [ -x .venv/bin/python ] || "$(python_of_the_system)" -m venv .venv
     echo "Installing the pins of $pins into .venv ..." >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$pins"
+    # The pins are complete, so nothing is left to resolve: an older pip would take the extra of a pinned package for
+    # another package, and refuse it because a newer release has no hash here.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$pins"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     printf '%s' "$stamp" >".venv/$pins.stamp"
 }
