@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -31,11 +32,11 @@ BASE_PATH = "/sprocketFactory/v1"
 NewDatabase = Callable[[], str]
 """Gives the address of a database in which nothing is stored yet."""
 
-TABLES = ("replays", "production", "factories", "sprockets")
+TABLES = ("replays", "production", "factories", "sprockets", "keys")
 
 START_SECONDS = 20
 
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+ADDRESS = re.compile(r"https?://[\d.]+:\d+")
 
 TLS = ssl.create_default_context()
 """No caller uses it, but httpx would make one for each: 20 ms."""
@@ -124,12 +125,12 @@ def is_described(operations: list[Operation], method: str, path: str, status: in
 class Service:
     """The whole service in a thread of the tests' own process, with real sockets and a real database."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, anonymous_role: str = "engineer") -> None:
+        self.settings = replace(settings, anonymous_role=anonymous_role)
         self.database: Database
         self.loop: asyncio.AbstractEventLoop
         self._server: Server
-        self._listener = listen("127.0.0.1", 0)
+        self._listener = listen("127.0.0.1", 0, anybody_writes=True)
         self.address = address_of(self._listener)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="service")
@@ -273,7 +274,8 @@ def run_program(*arguments: str, folder: Path, **environment: str) -> "subproces
 
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would set the program."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SPROCKET_FACTORY_")}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SPROCKET_FACTORY_")}
+    return others | {"SPROCKET_FACTORY_ANONYMOUS_ROLE": "engineer"}
 
 
 def pointers(problem: dict[str, list[dict[str, str]]]) -> list[str]:

@@ -44,12 +44,14 @@ def test_serve_refuses_to_make_a_database_where_it_must_exist(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - it must not listen there
-def test_serve_refuses_any_address_but_loopback(tmp_path: Path, host: str) -> None:
-    """As long as nobody is asked for a key, nobody from outside may reach the service."""
-    done = run_program("serve", "--host", host, "--port", "0", folder=tmp_path)
+def test_serve_refuses_any_address_but_loopback_where_anybody_may_write(tmp_path: Path, host: str) -> None:
+    """Where callers without a key may write, nobody from outside may reach the service; nothing is made."""
+    role = {"0.0.0.0": "operator", "::": "engineer"}.get(host, "admin")  # noqa: S104 - it must not listen there
+    done = run_program("serve", "--anonymous-role", role, "--host", host, "--port", "0", folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"{host} is not loopback" in done.stderr
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ METHODS = {
     "/production": ["get", "head", "post", "delete"],
     "/production/{factory_id}": ["get", "head"],
     "/production/{factory_id}/{time}": ["get", "head", "put", "patch", "delete"],
+    "/keys": ["get", "head", "post"],
+    "/keys/{key_id}": ["get", "head", "delete"],
+    "/me": ["get", "head"],
 }
 
 OPERATIONS = {(BASE_PATH + path, method) for path, methods in METHODS.items() for method in methods}
@@ -34,6 +37,20 @@ TIME: Document = {"type": "string", "format": "date-time"}
 SECONDS = {"minimum": 315_532_800, "anyOf": [{"type": "integer"}, {"type": "number"}]}
 ANY_TIME = {"anyOf": [TIME, {"type": "number", "minimum": 315_532_800}]}
 NUMBER_OF = {"type": "integer"}
+
+ROLE = {"enum": ["admin", "engineer", "operator", "viewer"]}
+OR_NULL = {"type": "null"}
+FACTORY_IDS = {"anyOf": [{"type": "array", "maxItems": 1000}, OR_NULL]}
+TIME_OR_NULL = {"anyOf": [TIME, OR_NULL]}
+KEY: dict[str, Document] = {
+    "id": ID,
+    "name": NAME,
+    "role": ROLE,
+    "factory_ids": FACTORY_IDS,
+    "created_at": TIME,
+    "expires_at": TIME_OR_NULL,
+    "last_used_at": TIME_OR_NULL,
+}
 
 MEASURES: dict[str, Document] = {"teeth": TEETH, "pitch_diameter": LENGTH, "outside_diameter": LENGTH, "pitch": LENGTH}
 COUNTS: dict[str, Document] = {"sprocket_production_actual": COUNT, "sprocket_production_goal": COUNT}
@@ -52,6 +69,15 @@ ENTITIES: dict[str, dict[str, Document]] = {
     "CountChanges": COUNTS,
     "Merged": dict.fromkeys(["records", "created", "replaced", "unchanged", "skipped"], NUMBER_OF),
     "Removed": {"removed": NUMBER_OF},
+    "Key": KEY,
+    "KeyWithSecret": KEY | {"secret": TEXT},
+    "NewKey": {
+        "name": NAME,
+        "role": ROLE,
+        "factory_ids": FACTORY_IDS | {"default": None},
+        "expires_at": {"anyOf": [TIME, SECONDS, OR_NULL], "default": None},
+    },
+    "Me": {"name": TEXT, "role": ROLE, "factory_ids": FACTORY_IDS, "expires_at": TIME_OR_NULL},
 }
 
 OPTIONAL = {
@@ -59,16 +85,27 @@ OPTIONAL = {
     "SprocketChanges": {*MEASURES},
     "FactoryChanges": {"name", "time_zone"},
     "CountChanges": {*COUNTS},
+    "NewKey": {"factory_ids", "expires_at"},
 }
 
-BOUNDS = {"type", "minimum", "exclusiveMinimum", "maximum", "minLength", "maxLength", "default", "anyOf"}
+BOUNDS = {
+    *("type", "enum", "minimum", "exclusiveMinimum", "maximum", "minLength", "maxLength", "maxItems"),
+    *("default", "anyOf"),
+}
 
 LISTED = {
     "/sprockets": "Sprocket",
     "/factories": "Factory",
     "/production": "Production",
     "/production/{factory_id}": "Production",
+    "/keys": "Key",
 }
+
+NOT_ASKED_FOR = {"Key": {"factory_ids", "expires_at", "last_used_at"}}
+"""What is shown in a list that can neither be filtered nor sorted by it."""
+
+SEARCHED = {"Factory", "Key"}
+"""What is found by a part of its name."""
 
 READ = {
     ("/sprockets", "post"): "NewSprocket",
@@ -79,6 +116,7 @@ READ = {
     ("/factories/{factory_id}", "patch"): "FactoryChanges",
     ("/production/{factory_id}/{time}", "put"): "Counts",
     ("/production/{factory_id}/{time}", "patch"): "CountChanges",
+    ("/keys", "post"): "NewKey",
 }
 
 JSON = {"Content-Type": "application/json"}
@@ -156,8 +194,9 @@ def bounds(rule: Document) -> Document:
 def grammar(entity: str) -> set[str]:
     """Return every parameter that a list of these takes."""
     operators = ("", "__lt", "__lte", "__gt", "__gte", "__in")
-    filters = {member + operator for member in ENTITIES[entity] for operator in operators}
-    searches = {f"{member}__contains" for member in ENTITIES[entity] if member == "name"}
+    members = ENTITIES[entity].keys() - NOT_ASKED_FOR.get(entity, set())
+    filters = {member + operator for member in members for operator in operators}
+    searches = {"name__contains"} if entity in SEARCHED else set()
     return {*filters, *searches, "sort", "limit", "cursor", "count", "format"}
 
 
@@ -260,12 +299,14 @@ def test_every_parameter_of_another_operation_is_described(api: Document) -> Non
 
 
 def test_every_header_that_is_listened_to_is_described(api: Document) -> None:
-    """Reads take If-None-Match, POSTs an Idempotency-Key, and what writes to one thing both conditions."""
+    """Reads take If-None-Match, POSTs but of keys an Idempotency-Key, and what writes to one thing both conditions."""
     expected: dict[tuple[str, str], set[str]] = {}
     for path, method in OPERATIONS:
         match method:
             case "get" | "head":
                 expected[path, method] = {"If-None-Match"}
+            case "post" if path == f"{BASE_PATH}/keys":
+                expected[path, method] = set()
             case "post":
                 expected[path, method] = {"Idempotency-Key"}
             case _:
@@ -353,6 +394,10 @@ def test_every_success_is_described_by_what_it_gives(api: Document) -> None:
         ("/production", "post", "200"): {
             "application/json": {"anyOf": [reference_to("Merged"), reference_to("Production")]}
         },
+        ("/keys", "post", "201"): {"application/json": reference_to("KeyWithSecret")},
+        ("/keys/{key_id}", "get", "200"): {"application/json": reference_to("Key")},
+        ("/keys/{key_id}", "delete", "204"): {},
+        ("/me", "get", "200"): {"application/json": reference_to("Me")},
     }
 
     assert expected == given
@@ -443,13 +488,21 @@ def test_every_refusal_is_described_as_the_one_body(api: Document) -> None:
         (404, "PUT", "/production/{unknown}/{time}", {"json": COUNTS_OF_RECORD}),
         (200, "PATCH", "/production/{factory_id}/{time}", {"json": {}}),
         (412, "DELETE", "/production/{factory_id}/{time}", {"headers": {"If-Match": '"other"'}}),
+        (200, "GET", "/me", {}),
+        (304, "GET", "/me", {"headers": {"If-None-Match": "*"}}),
+        (401, "GET", "/me", {"headers": {"Authorization": "Bearer nothing"}}),
+        (401, "GET", "/keys", {}),
+        (401, "HEAD", "/keys", {}),
+        (401, "POST", "/keys", {"json": {"name": "mine", "role": "admin"}}),
+        (401, "GET", "/keys/{key_id}", {}),
+        (401, "DELETE", "/keys/{key_id}", {}),
     ],
 )
 def test_every_answer_is_described(  # noqa: PLR0913, PLR0917 - an answer and what brings it about
     engineer: Client, api: Document, status: int, method: str, path: str, request_parts: dict[str, Any]
 ) -> None:
     """What an operation answers, its status and its media type, is what the description of it says."""
-    names = {"sprocket_id": 1, "factory_id": 1, "time": RECORD["time"]}
+    names = {"sprocket_id": 1, "factory_id": 1, "key_id": 1, "time": RECORD["time"]}
     answer = engineer.request(method, path.format(unknown=99, **names), **request_parts)
     place = BASE_PATH + path.replace("unknown", "sprocket_id" if "sprockets" in path else "factory_id")
     responses = operations(api)[place, method.lower()]["responses"]
@@ -458,6 +511,19 @@ def test_every_answer_is_described(  # noqa: PLR0913, PLR0917 - an answer and wh
     assert status == answer.status_code
     assert bool(content) == (bool(answer.content) or (method == "HEAD" and status >= 400))
     assert not answer.content or answer.headers["Content-Type"] in content
+
+
+def test_every_operation_says_that_it_asks_for_a_key(api: Document) -> None:
+    """A program sends its key as a Bearer token everywhere, and is ready to be told that it may not."""
+    (name, scheme), *others = api["components"]["securitySchemes"].items()
+    unprepared = [
+        place
+        for place, operation in operations(api).items()
+        if not {"401", "403", "429"} <= operation["responses"].keys() or operation["security"] != [{name: []}]
+    ]
+
+    assert [] == unprepared
+    assert ("http", "bearer", []) == (scheme["type"], scheme["scheme"], others)
 
 
 def test_every_operation_says_that_it_may_fail(api: Document) -> None:

@@ -3,10 +3,13 @@
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
+from sprocket_factory.access.callers import Callers
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
 from sprocket_factory.endpoints.factories import factories
+from sprocket_factory.endpoints.keys import keys
+from sprocket_factory.endpoints.me import get_me
 from sprocket_factory.endpoints.openapi import describe_api
 from sprocket_factory.endpoints.problem_pages import get_problem
 from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
@@ -20,8 +23,23 @@ from sprocket_factory.settings import Settings
 
 def build_app(settings: Settings, database: Database) -> ASGIApp:
     """Return the whole service as an ASGI application on an open database."""
+    return identify_requests(
+        route_requests(settings),
+        database=database,
+        callers=Callers(database, settings.role_of_anonymous),
+        allowed_ahead=settings.max_ahead_seconds * SECOND,
+        running=set(),
+    )
+
+
+def route_requests(settings: Settings) -> Litestar:
+    """Return what leads a request to its endpoint. It needs to be told who asks and where the data is."""
     app = Litestar(
-        [Router(BASE_PATH, route_handlers=[sprockets, factories, production]), *docs_handlers, get_problem],
+        [
+            Router(BASE_PATH, route_handlers=[sprockets, factories, production, keys, get_me]),
+            *docs_handlers,
+            get_problem,
+        ],
         before_request=check_request,
         request_class=ApiRequest,
         exception_handlers=EXCEPTION_HANDLERS,
@@ -30,4 +48,4 @@ def build_app(settings: Settings, database: Database) -> ASGIApp:
         request_max_body_size=settings.max_body_bytes,
     )
     app.state.openapi = describe_api(app)
-    return identify_requests(app, database=database, allowed_ahead=settings.max_ahead_seconds * SECOND, running=set())
+    return app

@@ -54,6 +54,30 @@ class Unreadable(Refusal):
     """What was sent cannot be read at all."""
 
 
+class Unauthenticated(Refusal):
+    """Who asks is not known, and has to be."""
+
+    challenge = "Bearer"
+
+
+class WrongCredentials(Unauthenticated):
+    """The credentials that were sent are none. It is not said why: whoever guesses would learn from it."""
+
+    challenge = 'Bearer error="invalid_token"'
+
+
+class Forbidden(Refusal):
+    """Who asks is known, and may not do this."""
+
+
+class TooMany(Refusal):
+    """This was asked too often."""
+
+    def __init__(self, detail: str, *, retry_after_seconds: int) -> None:
+        super().__init__(detail, hint="Wait as long as Retry-After says.")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class NotFound(Refusal):
     """There is no such thing."""
 

@@ -6,8 +6,9 @@ import gc
 import ipaddress
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import click
 import uvicorn
@@ -39,14 +40,25 @@ MAX_UNWANTED_BYTES = 1024 * 1024
 """A body that was refused may be sent to its end, so that its sender reads the refusal; but not for ever."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there. Raises Unusable where it cannot, and for any address but loopback."""
+class Tls(NamedTuple):
+    """The files that HTTPS needs."""
+
+    certificate: str
+    key: str
+
+
+def listen(host: str, port: int, *, anybody_writes: bool) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        Unusable: It cannot, or `anybody_writes` and others than this machine could reach it.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        if not ipaddress.ip_address(address[0]).is_loopback:
+        if anybody_writes and not ipaddress.ip_address(address[0]).is_loopback:
             raise Unusable(
-                f"{host} is not loopback, and whoever reaches this service may write to it.",
-                hint="Until it knows keys and roles it listens on 127.0.0.1, ::1 or localhost only.",
+                f"{host} is not loopback, and whoever reaches this service could write to it without a key.",
+                hint="Set --anonymous-role to none or viewer, or listen on 127.0.0.1.",
             )
         listener = socket.create_server((str(address[0]), port), family=family, backlog=2048)
     except OSError as error:
@@ -60,18 +72,29 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, tls: Tls | None = None) -> str:
     """Return where a browser finds what listens here."""
     host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def run_server(app: ASGIApp, listener: socket.socket, announcement: str) -> None:
+def check_tls(tls: Tls) -> None:
+    """Raise Unusable unless the certificate and the key can be read and belong together."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise Unusable(
+            f"HTTPS is not possible with {tls.certificate} and {tls.key}: {error}.",
+            hint="Both are PEM files, and the key is that of the certificate.",
+        ) from error
+
+
+async def run_server(app: ASGIApp, listener: socket.socket, announcement: str, tls: Tls | None = None) -> None:
     """Serve the application until SIGINT or SIGTERM; requests under way are finished first.
 
     The announcement is printed once a signal would already end it in order.
     """
-    server = make_server(app)
+    server = make_server(app, tls)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     if announcement:
@@ -83,7 +106,7 @@ async def run_server(app: ASGIApp, listener: socket.socket, announcement: str) -
     await server.serve(sockets=[listener])
 
 
-def make_server(app: ASGIApp) -> "Server":
+def make_server(app: ASGIApp, tls: Tls | None = None) -> "Server":
     """Return a server for the application; it runs until it is told to stop."""
     return Server(
         uvicorn.Config(
@@ -97,6 +120,8 @@ def make_server(app: ASGIApp) -> "Server":
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
         )
     )
 
@@ -143,7 +168,7 @@ class CorkedTransport:
     def close(self) -> None:
         """Let go of what is held, then close; but not under the hands of a sender, who would lose the answer."""
         self._flush()
-        if self._still_sends() and not self._transport.is_closing():
+        if self._still_sends() and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
             self._loop.call_later(LINGER_SECONDS, self._transport.close)
         else:

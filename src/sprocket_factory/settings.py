@@ -22,7 +22,7 @@ def _setting(default: Any, help_: str, *, least: int | None = None, most: int | 
 class Settings:
     """How the service is to run."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on. Loopback only, until the service knows who is calling.")
+    host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(8000, "Port to listen on; 0 takes any that is free.", least=0, most=65535)
     database_url: str = _setting(
         "sqlite:///sprocket-factory.db", "Where the data lies: sqlite:///file.db or postgresql://user@host/name."
@@ -37,8 +37,18 @@ class Settings:
     max_ahead_seconds: int = _setting(
         86_400, "How far ahead of this machine's clock a record may lie, in seconds.", least=0, most=10**9
     )
+    anonymous_role: str = _setting(
+        "none", "What callers without a key may do.", one_of=("none", "viewer", "operator", "engineer", "admin")
+    )
+    tls_cert: str = _setting("", "Certificate chain for HTTPS, in PEM.")
+    tls_key: str = _setting("", "Its private key, in PEM.")
     workers: int = _setting(1, "Processes that serve. More than one need PostgreSQL.", least=1, most=64)
     log_level: str = _setting("info", "Log this level and above.", one_of=LOG_LEVELS)
+
+    @property
+    def role_of_anonymous(self) -> Any:
+        """What callers without a key may do: a role, or None for nothing."""
+        return None if self.anonymous_role == "none" else self.anonymous_role
 
 
 def describe(name: str) -> tuple[Any, Mapping[str, Any]]:

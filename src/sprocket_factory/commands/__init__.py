@@ -9,6 +9,7 @@ from sprocket_factory import __version__
 from sprocket_factory.commands.copy import copy
 from sprocket_factory.commands.demo import demo
 from sprocket_factory.commands.export import export
+from sprocket_factory.commands.key import key
 from sprocket_factory.commands.load import load
 from sprocket_factory.commands.migrate import migrate
 from sprocket_factory.commands.serve import serve
@@ -21,7 +22,7 @@ def cli() -> None:
     """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
 
 
-for command in (serve, load, export, copy, migrate, demo):
+for command in (serve, load, export, copy, migrate, key, demo):
     cli.add_command(command)
 
 

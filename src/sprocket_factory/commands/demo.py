@@ -18,6 +18,7 @@ from sprocket_factory.endpoints.routing import BASE_PATH
 from sprocket_factory.entities import geometry
 from sprocket_factory.entities.factory import ensure_factory
 from sprocket_factory.entities.instant import DAY, MINUTE, SECOND, now
+from sprocket_factory.entities.key import NewKey, add_key
 from sprocket_factory.entities.production_import import Spool, merge_production
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.observe import configure_logging
@@ -58,17 +59,20 @@ def demo(host: str, port: int, log_level: str) -> None:
     configure_logging(log_level)
     with refusals_told(), tempfile.TemporaryDirectory(prefix="sprocket-factory-demo-") as folder:
         database_url = f"sqlite:///{Path(folder, 'demo.db')}"
-        settings = Settings(host=host, port=port, log_level=log_level, database_url=database_url)
-        uvloop.run(_demo(settings, listen(host, port)))
+        settings = Settings(
+            host=host, port=port, log_level=log_level, database_url=database_url, anonymous_role="viewer"
+        )
+        uvloop.run(_demo(settings, listen(host, port, anybody_writes=False)))
 
 
 async def _demo(settings: Settings, listener: socket.socket) -> None:
     database = await open_database(settings.database_url)
     try:
         await database.write(make_samples, now(), by="demo")
+        key = await database.write(add_key, NewKey(name="demo", role="admin"), by="demo")
         async with asyncio.TaskGroup() as tasks:
             producing = tasks.create_task(_produce_for_ever(database))
-            await run_server(build_app(settings, database), listener, _welcome(address_of(listener)))
+            await run_server(build_app(settings, database), listener, _welcome(address_of(listener), key.secret))
             producing.cancel()
     finally:
         await database.close()
@@ -127,7 +131,7 @@ async def _produce_for_ever(database: Database) -> None:
         await database.write(produce, range(last, last + 1, MINUTE), by="demo")
 
 
-def _welcome(address: str) -> str:
+def _welcome(address: str, secret: str) -> str:
     base = f"{address}{BASE_PATH}"
     return f"""
 Sprocket Factory is running on sample data, which is gone when it stops (Ctrl-C).
@@ -138,7 +142,7 @@ Sprocket Factory is running on sample data, which is gone when it stops (Ctrl-C)
 Paste these into another terminal:
 
   curl {base}/sprockets/1
-  curl {base}/production/1
-  curl {base}/sprockets -H 'Content-Type: application/json' \\
+  curl '{base}/production/1?sort=-time&limit=10'
+  curl {base}/sprockets -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' \\
        -d '{{"teeth": 20, "pitch_diameter": 162.37, "outside_diameter": 175.61, "pitch": 25.4}}'
 """

@@ -7,12 +7,13 @@ import click
 import uvloop
 
 from sprocket_factory.app import build_app
+from sprocket_factory.commands.first_key import give_first_key
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.commands.workers import run_workers
 from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import configure_logging
-from sprocket_factory.server import address_of, listen, run_server
+from sprocket_factory.server import Tls, address_of, check_tls, listen, run_server
 from sprocket_factory.settings import Settings
 
 
@@ -25,6 +26,9 @@ from sprocket_factory.settings import Settings
     "must_exist",
     "max_body_bytes",
     "max_ahead_seconds",
+    "anonymous_role",
+    "tls_cert",
+    "tls_key",
     "log_level",
 )
 def serve(**flags: Any) -> None:
@@ -37,21 +41,39 @@ def serve(**flags: Any) -> None:
                 f"One process serves an SQLite file, not {settings.workers}: it puts the writes in their order.",
                 hint="Leave --workers out, or point --database-url at PostgreSQL.",
             )
-        listener = listen(settings.host, settings.port)
+        anybody_writes = settings.anonymous_role not in {"none", "viewer"}
+        listener = listen(settings.host, settings.port, anybody_writes=anybody_writes)
+        tls = _tls(settings)
         if settings.workers == 1:
             uvloop.run(_serve(settings, listener))
         else:
-            announcement = f"{uvloop.run(_look(settings))} at {address_of(listener)} with {settings.workers} workers"
+            announcement = (
+                f"{uvloop.run(_look(settings))} at {address_of(listener, tls)} with {settings.workers} workers"
+            )
             run_workers(settings.workers, lambda: uvloop.run(_serve(settings, listener)), announcement)
 
 
 async def _look(settings: Settings) -> str:
     """Bring the schema up to date before there are workers, and return what is served."""
     async with opened_database(settings) as database:
+        await give_first_key(database)
         return f"Serving {database.location}"
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with opened_database(settings) as database:
-        announcement = f"Serving {database.location} at {address_of(listener)}" if settings.workers == 1 else ""
-        await run_server(build_app(settings, database), listener, announcement)
+        if settings.workers == 1:
+            await give_first_key(database)
+        tls = _tls(settings)
+        announcement = f"Serving {database.location} at {address_of(listener, tls)}" if settings.workers == 1 else ""
+        await run_server(build_app(settings, database), listener, announcement, tls)
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise Unusable("HTTPS needs both --tls-cert and --tls-key.", hint="Give both, or neither.")
+    if not settings.tls_cert:
+        return None
+    tls = Tls(settings.tls_cert, settings.tls_key)
+    check_tls(tls)
+    return tls

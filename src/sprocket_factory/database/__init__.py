@@ -24,7 +24,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-TABLES_WITH_IDS = ("sprockets", "factories")
+TABLES_WITH_IDS = ("sprockets", "factories", "keys")
 """Those whose ids the database gives."""
 
 
@@ -81,6 +81,9 @@ class Database(ABC):
 
     location: str
     """Where the data lies, for people: an absolute path or an address without its password."""
+
+    trusts_seconds: float
+    """For how long what was read may be taken for what is stored, where asking again costs a round trip; or 0."""
 
     is_new: bool
     """Whether opening it made it."""

@@ -50,6 +50,8 @@ Ts = TypeVarTuple("Ts")
 class SQLiteDatabase(Database):
     """A `Database` in one file."""
 
+    trusts_seconds = 0.0
+
     def __init__(self, path: Path, connection: apsw.Connection, *, is_new: bool) -> None:
         self.location = str(path)
         self.is_new = is_new

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader
 from litestar import Request
 from litestar.types import ASGIApp
 
+from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.openapi import Document
 from sprocket_factory.endpoints.routing import get
@@ -20,20 +21,20 @@ CONTENT_SECURITY_POLICY = (b"content-security-policy", b"default-src 'none'; sty
 pages = Environment(loader=PackageLoader("sprocket_factory", "board"), autoescape=True)
 
 
-@get("/openapi.json")
+@get("/openapi.json", role=OPEN)
 async def get_openapi(request: Request[Any, Any, Any]) -> ASGIApp:
     """Return the description of the API in OpenAPI 3.1."""
     return Answer(request.app.state.openapi)
 
 
-@get("/docs", media_types=("text/html",))
+@get("/docs", role=OPEN, media_types=("text/html",))
 async def get_docs(request: Request[Any, Any, Any]) -> ASGIApp:
     """Return the description of the API as a page that needs no script and no internet."""
     page = pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of, grouped=grouped)
     return Answer(page.encode(), media_type=HTML, headers=[CONTENT_SECURITY_POLICY])
 
 
-@get("/board/docs.css", media_types=("text/css",))
+@get("/board/docs.css", role=OPEN, media_types=("text/css",))
 async def get_docs_style() -> ASGIApp:
     """Return the style of the page."""
     return Answer(files("sprocket_factory.board").joinpath("docs.css").read_bytes(), media_type=CSS)

@@ -24,13 +24,13 @@ from sprocket_factory.entities.factory import (
 from sprocket_factory.errors import Conflict, NotFound, Stale
 
 
-@get("/", gives=list[Factory], media_types=MEDIA_TYPES, parameters=grammar_of(FACTORIES))
+@get("/", role="viewer", gives=list[Factory], media_types=MEDIA_TYPES, parameters=grammar_of(FACTORIES))
 async def get_factories(request: ApiRequest) -> ASGIApp:
     """List the factories, by id unless sorted otherwise."""
     return await answer_list(request, FACTORIES)
 
 
-@post("/", reads=NewFactory, gives={201: Factory}, once=True, refuses=(Conflict,))
+@post("/", role="engineer", reads=NewFactory, gives={201: Factory}, once=True, refuses=(Conflict,))
 async def post_factory(request: ApiRequest) -> ASGIApp:
     """Make a factory known. Its time zone is UTC unless it says otherwise."""
     async with once(request) as post_once:
@@ -38,13 +38,20 @@ async def post_factory(request: ApiRequest) -> ASGIApp:
         return await post_once.write(_created, add_factory, new)
 
 
-@get("/{factory_id:str}", gives=Factory, refuses=(NotFound,))
+@get("/{factory_id:str}", role="viewer", gives=Factory, refuses=(NotFound,))
 async def get_factory(request: ApiRequest) -> ASGIApp:
     """Return one factory."""
     return Answer(await find_factory(request.database, request.id_in_path("factory_id", no_factory)))
 
 
-@put("/{factory_id:str}", reads=WholeFactory, gives=Factory, conditional=True, refuses=(NotFound, Conflict, Stale))
+@put(
+    "/{factory_id:str}",
+    role="engineer",
+    reads=WholeFactory,
+    gives=Factory,
+    conditional=True,
+    refuses=(NotFound, Conflict, Stale),
+)
 async def put_factory(request: ApiRequest) -> ASGIApp:
     """Replace one factory whole."""
     factory_id = request.id_in_path("factory_id", no_factory)
@@ -52,7 +59,14 @@ async def put_factory(request: ApiRequest) -> ASGIApp:
     return Answer(await request.write(change_factory, factory_id, new, request.expected))
 
 
-@patch("/{factory_id:str}", reads=FactoryChanges, gives=Factory, conditional=True, refuses=(NotFound, Conflict, Stale))
+@patch(
+    "/{factory_id:str}",
+    role="engineer",
+    reads=FactoryChanges,
+    gives=Factory,
+    conditional=True,
+    refuses=(NotFound, Conflict, Stale),
+)
 async def patch_factory(request: ApiRequest) -> ASGIApp:
     """Change some members of one factory (a JSON merge patch, RFC 7396)."""
     factory_id = request.id_in_path("factory_id", no_factory)
@@ -60,7 +74,7 @@ async def patch_factory(request: ApiRequest) -> ASGIApp:
     return Answer(await request.write(change_factory, factory_id, changes, request.expected))
 
 
-@delete("/{factory_id:str}", gives={204: None}, conditional=True, refuses=(NotFound, Conflict, Stale))
+@delete("/{factory_id:str}", role="engineer", gives={204: None}, conditional=True, refuses=(NotFound, Conflict, Stale))
 async def delete_factory(request: ApiRequest) -> ASGIApp:
     """Forget one factory. One that has production is not forgotten: that has to be removed first."""
     factory_id = request.id_in_path("factory_id", no_factory)

@@ -104,7 +104,20 @@ def _time(value: datetime) -> str:
     return f"{value.replace(tzinfo=None).isoformat()}Z"
 
 
-_CELLS: dict[Kind, Callable[[Any], Any]] = {"integer": _same, "number": repr, "text": _text, "time": _time}
+def _shown(value: Any) -> str:
+    """Return nothing for null, a time as such, and anything else as JSON."""
+    if value is None:
+        return ""
+    return _time(value) if isinstance(value, datetime) else encode(value).decode()
+
+
+_CELLS: dict[Kind, Callable[[Any], Any]] = {
+    "integer": _same,
+    "number": repr,
+    "text": _text,
+    "time": _time,
+    "shown": _shown,
+}
 
 FORMATS: dict[str, type[Format]] = {"json": Json, "ndjson": Ndjson, "csv": Csv}
 """By the name that `format=` gives it; the first is the default."""

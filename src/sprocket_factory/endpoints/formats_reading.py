@@ -9,6 +9,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -30,7 +31,13 @@ COLUMNS = ("factory_id", "time", "sprocket_production_actual", "sprocket_product
 class RecordReader(ABC):
     """Reads production records from bytes into a spool."""
 
-    def __init__(self, spool: Spool, latest: int, factory_ids: Container[int] | None = None) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        latest: int,
+        factory_ids: Container[int] | None = None,
+        check_factory: Callable[[int], None] | None = None,
+    ) -> None:
         """Begin to read.
 
         Args:
@@ -38,10 +45,12 @@ class RecordReader(ABC):
             latest: The last instant that a record may have.
             factory_ids: The factories that are known by now. Whether a row names one that has come since, the merge
                 will find out; here it is a fault only beside others, so that all of them are named at once.
+            check_factory: Raises a refusal for a factory that the caller may not write for.
         """
         self._spool = spool
         self._latest = latest
         self._factory_ids = factory_ids
+        self._check_factory = check_factory
         self._doubtful = 0
         self._rules = {"time": lambda time: read_instant(time, latest)}
         self._pending = b""
@@ -78,6 +87,8 @@ class RecordReader(ABC):
         """Read these whole lines, or return False where they end within a row."""
 
     def _keep(self, factory_id: int, time: int, actual: int, goal: int) -> None:
+        if self._check_factory is not None:
+            self._check_factory(factory_id)
         if self._factory_ids is not None and factory_id not in self._factory_ids:
             self._doubtful += 1
             self._fault("/factory_id", f"No factory has the id {factory_id}.")
@@ -120,8 +131,8 @@ class NdjsonReader(RecordReader):
 class CsvReader(RecordReader):
     """RFC 4180 with a header row that names the columns in any order; a byte order mark is passed over."""
 
-    def __init__(self, spool: Spool, latest: int, factory_ids: Container[int] | None = None) -> None:
-        super().__init__(spool, latest, factory_ids)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._cells_of: Callable[[list[str]], tuple[str, ...]] | None = None
 
     def finish(self) -> None:

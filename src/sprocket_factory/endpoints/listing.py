@@ -68,6 +68,8 @@ def filters_of(listing: Listing[Any]) -> dict[str, Schema]:
     """Return the parameters that say which things are listed and in which order, with their schemas."""
     parameters: dict[str, Schema] = {}
     for column, kind in listing.columns.items():
+        if kind == "shown":
+            continue
         schema = _SCHEMAS[kind]
         parameters[column] = schema | {"description": f"Those whose {column} is this."}
         for operator, words in _COMPARING.items():
@@ -78,7 +80,7 @@ def filters_of(listing: Listing[Any]) -> dict[str, Schema]:
         if column in listing.folded:
             containing = f"Those whose {column} has this in it, in capitals or not."
             parameters[f"{column}__contains"] = schema | {"description": containing}
-    terms = [sign + column for column in listing.columns for sign in ("", "-")]
+    terms = [sign + column for column in _sortable(listing) for sign in ("", "-")]
     parameters["sort"] = {
         "type": "array",
         "items": {"enum": terms},
@@ -172,6 +174,12 @@ def _value(name: str, kind: Kind, text: str, latest: int) -> int | float | str:
             if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
                 return number
             raise wrong_parameter(name, f"{shown(text)} is no finite number.")
+        case "shown":
+            raise wrong_parameter(name, f"{name} is no parameter.")
+
+
+def _sortable(listing: Listing[Any]) -> list[str]:
+    return [column for column, kind in listing.columns.items() if kind != "shown"]
 
 
 def _order(listing: Listing[Any], text: str | None) -> Iterator[Order]:
@@ -179,8 +187,9 @@ def _order(listing: Listing[Any], text: str | None) -> Iterator[Order]:
     seen: set[str] = set()
     for term in text.split(",") if text is not None else ():
         column = term.removeprefix("-")
-        if column not in listing.columns:
-            raise wrong_parameter("sort", f"There is no {shown(column)} to sort by.{nearest(column, listing.columns)}")
+        if column not in _sortable(listing):
+            proposal = nearest(column, _sortable(listing))
+            raise wrong_parameter("sort", f"There is no {shown(column)} to sort by.{proposal}")
         if column in seen:
             raise wrong_parameter("sort", f"{column} is named twice.")
         seen.add(column)

@@ -72,7 +72,16 @@ EXAMPLES = {
     "pitch_diameter": 162.37,
     "outside_diameter": 175.61,
     "pitch": 25.4,
-    "name": "Sheffield",
+    "name": "press 1",
+    "role": "operator",
+    "factory_ids": [1],
+    "created_at": "2021-01-21T02:06:58Z",
+    "expires_at": "2030-01-01T00:00:00Z",
+    "secret": "sfk_...",
+    "Factory.name": "Sheffield",
+    "NewFactory.name": "Sheffield",
+    "WholeFactory.name": "Sheffield",
+    "FactoryChanges.name": "Sheffield",
     "time_zone": "Europe/London",
     "factory_id": 1,
     "time": "2021-01-21T02:06:58Z",
@@ -105,10 +114,11 @@ def describe_api(app: Litestar) -> Document:
     types = list({Problem: None} | dict.fromkeys(type_ for _, handler in handlers for type_ in _types(handler)))
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(types, schemas, strict=True))
-    for component in components.values():
-        for name, schema in component["properties"].items():
-            if name in EXAMPLES and "$ref" not in schema:
-                schema["examples"] = [EXAMPLES[name]]
+    for component, described in components.items():
+        for name, schema in described["properties"].items():
+            example = EXAMPLES.get(f"{component}.{name}", EXAMPLES.get(name))
+            if example is not None and "$ref" not in schema:
+                schema["examples"] = [example]
     paths: dict[str, Document] = defaultdict(dict)
     for path, handler in handlers:
         for method in sorted(handler.http_methods):
@@ -124,6 +134,7 @@ def describe_api(app: Litestar) -> Document:
         "paths": paths,
         "components": {
             "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key of this service."}},
             "headers": {name: {"description": text, "schema": TEXT} for name, text in RESPONSE_HEADERS.items()},
             "responses": _problem_responses(schema_of[Problem]),
         },
@@ -171,6 +182,8 @@ def _operation(path: str, handler: HTTPRouteHandler, method: str, schema_of: dic
             **{str(status): _success(handler, status, method, schema_of) for status in _gives(handler)},
             **{str(kind.status): {"$ref": f"#/components/responses/{kind.status}"} for kind in problems},
         },
+        "x-role": handler.opt["role"],
+        "security": [{"key": []}],
         "x-problems": [kind.slug for kind in problems],
     }
     if method in {"GET", "HEAD"}:
@@ -237,6 +250,7 @@ def _path_schema(part: str) -> Document:
 
 def _problems(handler: HTTPRouteHandler, method: str) -> list[Kind]:
     refuses = [*handler.opt.get("refuses", ()), *EVERYWHERE]
+    refuses += [errors.Unauthenticated, errors.Forbidden, errors.TooMany]
     refuses += WITH_BODY if _reads(handler) else ()
     refuses += STORING if method in WRITING else ()
     kinds = {KINDS[refusal] for refusal in refuses} | {INTERNAL}

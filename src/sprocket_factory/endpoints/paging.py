@@ -70,6 +70,8 @@ def _may_be(kind: Kind, value: Any) -> bool:
             return type(value) is float
         case "text":
             return type(value) is str and "\0" not in value
+        case "shown":
+            return False
 
 
 def _wrong(detail: str) -> Exception:

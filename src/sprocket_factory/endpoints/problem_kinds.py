@@ -26,6 +26,20 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "The body is no JSON, no CSV or no UTF-8, it is nested too deeply, or it ended before it was whole.",
         "Look at the place that the detail names. Bodies are UTF-8; NaN and Infinity are no JSON.",
     ),
+    errors.Unauthenticated: Kind(
+        "unauthenticated",
+        401,
+        "Who asks is not known",
+        "The request carries no key, or one that is not valid here: mistyped, expired, revoked. It is not said which.",
+        "Send a key as `Authorization: Bearer <key>`, once. An administrator gives out new ones.",
+    ),
+    errors.Forbidden: Kind(
+        "forbidden",
+        403,
+        "This key may not do that",
+        "The role of the key does not allow it, or the key is limited to other factories. Nothing of it was done.",
+        "GET /me says what the key may do. An administrator can give out one that may do more.",
+    ),
     errors.NotFound: Kind(
         "not-found",
         404,
@@ -81,6 +95,13 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "`errors` names each place and what is wrong there: a JSON pointer into the body or the name of a parameter,"
         " and for many records the row, counted from 1. The first 100 are listed; `errors_total` counts all.",
     ),
+    errors.TooMany: Kind(
+        "too-many",
+        429,
+        "This was asked too often",
+        "Too many wrong keys came from this address within a minute. A right one is let through all the same.",
+        "Wait as long as `Retry-After` says, and look at the key.",
+    ),
     errors.Busy: Kind(
         "busy",
         503,
@@ -120,6 +141,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
     ),
 }
 
+KINDS[errors.WrongCredentials] = KINDS[errors.Unauthenticated]
+
 METHOD_NOT_ALLOWED = Kind(
     "method-not-allowed",
     405,
@@ -135,4 +158,4 @@ INTERNAL = Kind(
     "Tell the operator the request_id. A request that may be repeated can be sent again.",
 )
 
-ALL_KINDS = sorted((*KINDS.values(), METHOD_NOT_ALLOWED, INTERNAL), key=lambda kind: (kind.status, kind.slug))
+ALL_KINDS = sorted({*KINDS.values(), METHOD_NOT_ALLOWED, INTERNAL}, key=lambda kind: (kind.status, kind.slug))

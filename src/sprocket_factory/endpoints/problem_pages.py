@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from litestar.types import ASGIApp
 
+from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.docs import CONTENT_SECURITY_POLICY, HTML, pages
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS
@@ -21,7 +22,7 @@ Every refusal is `application/problem+json` (RFC 9457) with the members `type`, 
 """
 
 
-@get("/problems/{slug:str}", media_types=("text/html",))
+@get("/problems/{slug:str}", role=OPEN, media_types=("text/html",))
 async def get_problem(request: ApiRequest) -> ASGIApp:
     """Return the page of one problem. Raises NotFound."""
     slug = request.scope["path_params"]["slug"]

@@ -49,8 +49,10 @@ _BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED
 def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal) -> Response[bytes]:
     """Answer a refusal of ours."""
     headers = {}
-    if isinstance(refusal, errors.NotNow):
+    if isinstance(refusal, errors.NotNow | errors.TooMany):
         headers["retry-after"] = str(refusal.retry_after_seconds)
+    if isinstance(refusal, errors.Unauthenticated):
+        headers["www-authenticate"] = refusal.challenge
     faults = tuple(FaultBody(*fault) for fault in refusal.faults[:MAX_FAULTS])
     # Of many rows it is said even where it is no surprise, so that a program need not count.
     counted = refusal.faults_total > len(faults) or any(fault.row for fault in faults)

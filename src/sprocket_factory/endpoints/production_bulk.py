@@ -65,6 +65,7 @@ class Removed(msgspec.Struct, frozen=True):
 
 @post(
     "/",
+    role="operator",
     reads={"application/json": NewProduction | list[NewProduction], "application/x-ndjson": str, "text/csv": str},
     gives={200: (Merged, Production), 201: Production},
     parameters={
@@ -97,6 +98,7 @@ async def post_production(request: ApiRequest) -> ASGIApp:
 
 @delete(
     "/",
+    role="engineer",
     gives=Removed,
     parameters={
         "factory_id": {"type": "integer", "minimum": 1, "maximum": MAX_ID, "description": "Whose records."},
@@ -124,6 +126,7 @@ async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIAp
     new = decode(body, NewProduction, {"time": lambda time: read_instant(time, request.latest)})
     for name in parameters_of(request):
         raise wrong_parameter(name, f"{name} is for many records.", "Send this one in an array.")
+    request.caller.check_factory(new.factory_id)
     counts = Counts(
         sprocket_production_actual=new.sprocket_production_actual,
         sprocket_production_goal=new.sprocket_production_goal,
@@ -143,7 +146,7 @@ async def _post_array(request: ApiRequest, post_once: Once, body: bytes) -> ASGI
     except (msgspec.DecodeError, RecursionError) as error:
         raise unreadable(error) from error
     with closing(Spool()) as spool:
-        reader = NdjsonReader(spool, request.latest, await factory_ids(request.database))
+        reader = NdjsonReader(spool, request.latest, await factory_ids(request.database), request.caller.check_factory)
         for place in range(0, len(rows), SLICE_ROWS):
             reader.take_rows(rows[place : place + SLICE_ROWS])
             await asyncio.sleep(0)
@@ -153,7 +156,7 @@ async def _post_array(request: ApiRequest, post_once: Once, body: bytes) -> ASGI
 
 async def _post_lines(request: ApiRequest, post_once: Once, reader_type: type[RecordReader]) -> ASGIApp:
     with closing(Spool()) as spool:
-        reader = reader_type(spool, request.latest, await factory_ids(request.database))
+        reader = reader_type(spool, request.latest, await factory_ids(request.database), request.caller.check_factory)
         async for piece in read_pieces(request):
             post_once.feed(piece)
             for place in range(0, len(piece), SLICE_BYTES):

@@ -9,26 +9,28 @@ from sprocket_factory.entities.production import Key, NewProduction
 from sprocket_factory.errors import Fault, Invalid, NotFound
 
 
-def key_in_path(request: ApiRequest, *, to_write: bool = False) -> Key:
-    """Return the factory and time in the path.
-
-    Args:
-        request: Whose path it is.
-        to_write: The time must be one that a record may have, so not too far ahead.
-
-    Raises:
-        NotFound: One of them is malformed, so nothing can be there.
-        Invalid: Nothing may be written there.
-    """
+def key_in_path(request: ApiRequest) -> Key:
+    """Return the factory and time in the path. Raises NotFound where one is malformed: nothing can be there."""
     factory_id = request.id_in_path("factory_id", no_factory)
-    text = request.scope["path_params"]["time"]
     try:
-        time = read_instant(text, LATEST)
+        return Key(factory_id, read_instant(request.scope["path_params"]["time"], LATEST))
     except Invalid as refusal:
         raise NotFound(f"No record has such a time. {refusal.detail}", hint=refusal.hint) from refusal
-    if to_write and time > request.latest:
-        read_time(text, request.latest, "")
-    return Key(factory_id, time)
+
+
+def key_to_write(request: ApiRequest) -> Key:
+    """Return the factory and time in the path. Raises NotFound, and Forbidden where the caller may not write there."""
+    key = key_in_path(request)
+    request.caller.check_factory(key.factory_id)
+    return key
+
+
+def key_to_create(request: ApiRequest) -> Key:
+    """Return the factory and time in the path. Raises as key_to_write, and Invalid for a time too far ahead."""
+    key = key_to_write(request)
+    if key.time > request.latest:
+        read_time(request.scope["path_params"]["time"], request.latest, "")
+    return key
 
 
 def key_of(new: NewProduction, latest: int) -> Key:

@@ -96,7 +96,7 @@ async def once(request: ApiRequest) -> AsyncIterator[Once]:
     if key is None:
         yield Once(request, None)
         return
-    place = (request.caller, str(request.scope["method"]), request.scope["path"], key)
+    place = (request.caller.id, str(request.scope["method"]), request.scope["path"], key)
     running: set[Place] = request.scope["state"]["running"]
     if place in running:
         raise Conflict(

@@ -2,6 +2,7 @@
 
 Litestar keeps these as the handler's `opt`; openapi.py and checks.py read them there:
 
+- `role`: the least role that may do this; a handler that names none needs `admin`.
 - `gives`: what each status of success is answered with: `{200: Sprocket}`; a type alone stands for 200.
 - `media_types`: in which media types it can be given; JSON where nothing is said.
 - `reads`: the type of the body, or a type for each media type.
@@ -18,6 +19,7 @@ import litestar
 from litestar import Request, route
 from litestar.enums import HttpMethod
 
+from sprocket_factory.access.callers import Caller, Callers
 from sprocket_factory.database import Database, Transaction
 from sprocket_factory.endpoints.conditions import expected_of
 from sprocket_factory.endpoints.reading import JSON, read_id
@@ -26,9 +28,6 @@ from sprocket_factory.entities.version import Expected
 from sprocket_factory.errors import NotFound
 
 BASE_PATH = "/sprocketFactory/v1"
-
-ANONYMOUS = "anonymous"
-"""Who writes, as long as nobody is asked for a key."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -67,9 +66,16 @@ class ApiRequest(Request[Any, Any, Any]):
         return expected_of(self.scope)
 
     @property
-    def caller(self) -> str:
-        """Who asks."""
-        return ANONYMOUS
+    def caller(self) -> Caller:
+        """Who asks; checks.py has found out."""
+        caller: Caller = self.scope["state"]["caller"]
+        return caller
+
+    @property
+    def callers(self) -> Callers:
+        """What finds out who asks."""
+        callers: Callers = self.scope["state"]["callers"]
+        return callers
 
     def id_in_path(self, name: str, refusal: Callable[[str], NotFound]) -> int:
         """Return the id in the path under this name. Raises the given NotFound where it is none."""
@@ -79,4 +85,4 @@ class ApiRequest(Request[Any, Any, Any]):
         self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, alone: bool = False
     ) -> T:
         """Run a write function for the caller. Refusals are those of the database and of the function."""
-        return await self.database.write(function, *args, by=self.caller, alone=alone)
+        return await self.database.write(function, *args, by=self.caller.id, alone=alone)

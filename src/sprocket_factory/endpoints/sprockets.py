@@ -24,13 +24,13 @@ from sprocket_factory.entities.sprocket import (
 from sprocket_factory.errors import Conflict, NotFound, Stale
 
 
-@get("/", gives=list[Sprocket], media_types=MEDIA_TYPES, parameters=grammar_of(SPROCKETS))
+@get("/", role="viewer", gives=list[Sprocket], media_types=MEDIA_TYPES, parameters=grammar_of(SPROCKETS))
 async def get_sprockets(request: ApiRequest) -> ASGIApp:
     """List the catalogue, by id unless sorted otherwise."""
     return await answer_list(request, SPROCKETS)
 
 
-@post("/", reads=NewSprocket, gives={201: Sprocket}, once=True, refuses=(Conflict,))
+@post("/", role="engineer", reads=NewSprocket, gives={201: Sprocket}, once=True, refuses=(Conflict,))
 async def post_sprocket(request: ApiRequest) -> ASGIApp:
     """Add a sprocket to the catalogue."""
     async with once(request) as post_once:
@@ -38,13 +38,20 @@ async def post_sprocket(request: ApiRequest) -> ASGIApp:
         return await post_once.write(_created, add_sprocket, new)
 
 
-@get("/{sprocket_id:str}", gives=Sprocket, refuses=(NotFound,))
+@get("/{sprocket_id:str}", role="viewer", gives=Sprocket, refuses=(NotFound,))
 async def get_sprocket(request: ApiRequest) -> ASGIApp:
     """Return one sprocket."""
     return Answer(await find_sprocket(request.database, request.id_in_path("sprocket_id", no_sprocket)))
 
 
-@put("/{sprocket_id:str}", reads=NewSprocket, gives=Sprocket, conditional=True, refuses=(NotFound, Stale))
+@put(
+    "/{sprocket_id:str}",
+    role="engineer",
+    reads=NewSprocket,
+    gives=Sprocket,
+    conditional=True,
+    refuses=(NotFound, Stale),
+)
 async def put_sprocket(request: ApiRequest) -> ASGIApp:
     """Replace one sprocket whole."""
     sprocket_id = request.id_in_path("sprocket_id", no_sprocket)
@@ -52,7 +59,14 @@ async def put_sprocket(request: ApiRequest) -> ASGIApp:
     return Answer(await request.write(replace_sprocket, sprocket_id, new, request.expected))
 
 
-@patch("/{sprocket_id:str}", reads=SprocketChanges, gives=Sprocket, conditional=True, refuses=(NotFound, Stale))
+@patch(
+    "/{sprocket_id:str}",
+    role="engineer",
+    reads=SprocketChanges,
+    gives=Sprocket,
+    conditional=True,
+    refuses=(NotFound, Stale),
+)
 async def patch_sprocket(request: ApiRequest) -> ASGIApp:
     """Change some members of one sprocket (a JSON merge patch, RFC 7396)."""
     sprocket_id = request.id_in_path("sprocket_id", no_sprocket)
@@ -60,7 +74,7 @@ async def patch_sprocket(request: ApiRequest) -> ASGIApp:
     return Answer(await request.write(change_sprocket, sprocket_id, changes, request.expected))
 
 
-@delete("/{sprocket_id:str}", gives={204: None}, conditional=True, refuses=(NotFound, Stale))
+@delete("/{sprocket_id:str}", role="engineer", gives={204: None}, conditional=True, refuses=(NotFound, Stale))
 async def delete_sprocket(request: ApiRequest) -> ASGIApp:
     """Take one sprocket out of the catalogue."""
     sprocket_id = request.id_in_path("sprocket_id", no_sprocket)

@@ -1,6 +1,5 @@
 """Factories: where sprockets are made."""
 
-import unicodedata
 from functools import cache
 from importlib.resources import files
 from typing import Annotated
@@ -10,32 +9,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
 from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.name import Name, check_name
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import Conflict, Fault, Invalid, NotFound, nearest, shown
 
-MAX_NAME_LENGTH = 100
-
-Name = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_NAME_LENGTH,
-        description="Unique. No control characters, no white space at its ends, and something that can be seen.",
-        extra_json_schema={"format": "factory-name"},
-    ),
-]
 TimeZone = Annotated[
     str,
     Meta(description="The IANA name of a time zone, as Europe/London.", extra_json_schema={"format": "time-zone"}),
 ]
-
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Zl", "Zp"})
-# Letters, numbers, punctuation and symbols; and what is too new for this Python's tables.
-_SEEN = ("L", "N", "P", "S", "Cn")
-# Letters and symbols that show nothing.
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-# Marks that turn the direction of text around can make a name look like another.
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class NewFactory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,26 +66,8 @@ def known_time_zones() -> frozenset[str]:
 
 
 def check_factory_name(name: str) -> str:
-    """Return the name if it may be one: 1 to 100 characters, no controls, not blank. Raises Invalid."""
-    if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        raise Invalid(f"A factory's name has 1 to {MAX_NAME_LENGTH} characters, this one has {len(name)}.")
-    if name != name.strip():
-        raise Invalid("A factory's name neither begins nor ends with white space.")
-    for place, character in enumerate(name, 1):
-        if (
-            unicodedata.category(character) in _FORBIDDEN_CATEGORIES
-            or character in _BIDI_CONTROLS
-            or _is_noncharacter(ord(character))
-        ):
-            raise Invalid(f"A factory's name has no control characters; character {place} is U+{ord(character):04X}.")
-    if not any(unicodedata.category(character).startswith(_SEEN) and character not in _BLANKS for character in name):
-        raise Invalid("A factory's name has a character that can be seen.")
-    return name
-
-
-def _is_noncharacter(code: int) -> bool:
-    """Return whether Unicode promises that this will never be a character."""
-    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # noqa: PLR2004 - as Unicode has it
+    """Return the name if it may be a factory's. Raises Invalid."""
+    return check_name(name, "A factory's name")
 
 
 def check_time_zone(name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sprocket_factory.database import Database, Value
 
-Kind = Literal["integer", "number", "text", "time"]
+Kind = Literal["integer", "number", "text", "time", "shown"]
+"""What a column holds. One that is `shown` is neither filtered nor sorted by: it may be null, or is no single value."""
 
 Operator = Literal["eq", "lt", "lte", "gt", "gte", "in", "contains"]
 

@@ -1,0 +1,141 @@
+"""Who is calling: the one place where credentials become a caller with a role."""
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import suppress
+from typing import NamedTuple
+
+from litestar.types import Scope
+
+from sprocket_factory.database import Database
+from sprocket_factory.entities.instant import now
+from sprocket_factory.entities.key import ROLES, Holder, Role, digest_of_secret, find_holder, note_use
+from sprocket_factory.errors import Forbidden, Refusal, TooMany, Unauthenticated, WrongCredentials
+from sprocket_factory.observe import log
+
+MAX_WRONG_KEYS = 20
+WINDOW_SECONDS = 60
+"""So many wrong keys may come from one address in so long."""
+
+MAX_ADDRESSES = 10_000
+
+NOTE_USE_SECONDS = 10
+"""When a key was used last is written down so often, and not with every request."""
+
+RANKS: dict[str, int] = {role: rank for rank, role in enumerate(ROLES)}
+
+OPEN = "open"
+"""The role of a route that asks nobody."""
+
+
+class Caller(NamedTuple):
+    """Who is calling, and what they may do."""
+
+    id: str
+    """Tells callers apart: what one of them sends is not another's."""
+    name: str
+    role: Role | None
+    factory_ids: frozenset[int] | None = None
+    expires_at: int | None = None
+
+    def check_role(self, needed: str) -> None:
+        """Raise Unauthenticated or Forbidden unless the caller may do what this role may."""
+        if self.role is not None and RANKS[self.role] >= RANKS[needed]:
+            return
+        if self.id == ANONYMOUS:
+            raise Unauthenticated("This needs a key.", hint="Send it as Authorization: Bearer <key>.")
+        raise Forbidden(f"This needs the role {needed}, and {self.name} is {self.role}.", hint="GET /me says so, too.")
+
+    def check_factory(self, factory_id: int) -> None:
+        """Raise Forbidden unless the caller may write production for this factory."""
+        if self.factory_ids is not None and factory_id not in self.factory_ids:
+            raise Forbidden(
+                f"{self.name} may not write production for factory {factory_id}.", hint="GET /me says for which."
+            )
+
+
+ANONYMOUS = "anonymous"
+
+
+class Callers:
+    """Finds out who is calling.
+
+    A key is looked up with every request where the database is in this process, so that a revoked one is refused at
+    once. Where it is a server, what was found stands for `database.trusts_seconds`.
+    """
+
+    def __init__(self, database: Database, anonymous_role: Role | None) -> None:
+        self._database = database
+        self._nobody = Caller(ANONYMOUS, ANONYMOUS, anonymous_role)
+        self._found: dict[bytes, tuple[float, Holder | None]] = {}
+        self._used: dict[int, int] = {}
+        self._writing: asyncio.Task[None] | None = None
+        self._wrong: dict[str, list[float]] = defaultdict(list)
+
+    async def identify(self, scope: Scope) -> Caller:
+        """Return who is calling.
+
+        Raises:
+            WrongCredentials: The credentials are none.
+            TooMany: Too many wrong ones came from this address.
+        """
+        header = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                if header is not None:
+                    raise self._wrong_credentials(scope)
+                header = value
+        if header is None:
+            return self._nobody
+        scheme, _, secret = header.partition(b" ")
+        holder = await self._holder(secret.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
+        if holder is None or (holder.expires_at is not None and holder.expires_at <= now()):
+            raise self._wrong_credentials(scope)
+        self._note_use(holder.key_id)
+        return Caller(f"key:{holder.key_id}", holder.name, holder.role, holder.factory_ids, holder.expires_at)
+
+    def forget(self) -> None:
+        """Look every key up anew: one was revoked."""
+        self._found.clear()
+
+    def _note_use(self, key_id: int) -> None:
+        if not self._used:
+            asyncio.get_running_loop().call_later(NOTE_USE_SECONDS, self._begin_to_write)
+        self._used[key_id] = now()
+
+    def _begin_to_write(self) -> None:
+        used, self._used = self._used, {}
+        self._writing = asyncio.create_task(self._write_use(list(used.items())))
+
+    async def _write_use(self, used: list[tuple[int, int]]) -> None:
+        with suppress(Refusal):  # the next use will be noted
+            await self._database.write(note_use, used, by="service")
+
+    async def _holder(self, secret: str) -> Holder | None:
+        digest = digest_of_secret(secret)
+        if not self._database.trusts_seconds:
+            return await find_holder(self._database, digest)
+        looked_up, holder = self._found.get(digest, (0.0, None))
+        if time.monotonic() - looked_up > self._database.trusts_seconds:
+            holder = await find_holder(self._database, digest)
+            if len(self._found) >= MAX_ADDRESSES:
+                self._found.clear()
+            self._found[digest] = (time.monotonic(), holder)
+        return holder
+
+    def _wrong_credentials(self, scope: Scope) -> Refusal:
+        client = scope.get("client")
+        address = client[0] if client else ""
+        began = time.monotonic() - WINDOW_SECONDS
+        if len(self._wrong) >= MAX_ADDRESSES:
+            self._wrong.clear()
+        recent = [at for at in self._wrong[address] if at > began]
+        if len(recent) >= MAX_WRONG_KEYS:
+            # One that is refused so does not count: who waits as long as he is told gets his next try.
+            return TooMany(
+                "Too many wrong keys came from this address.", retry_after_seconds=int(recent[0] - began) + 1
+            )
+        self._wrong[address] = [*recent, time.monotonic()]
+        log.warning("a wrong key came from %s", address)
+        return WrongCredentials("These credentials are not valid here.", hint="/problems/unauthenticated says more.")

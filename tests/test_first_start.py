@@ -1,0 +1,250 @@
+"""The first start: who becomes the administrator, who may be let in without a key, and over what."""
+
+import os
+import pty
+import re
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness import BASE_PATH, START_SECONDS, TLS, Program, clean_environment
+from keyholders import WRONG_KEY, run
+from postgresql_server import PostgreSQLServer
+
+KEY_FILE = "sprocket-factory.admin-key"
+
+CLOSED = ("serve", "--port", "0", "--anonymous-role", "none")
+
+
+def ask(address: str, secret: str | None, path: str = "/me", verify: ssl.SSLContext = TLS) -> httpx.Response:
+    """Return what the service answers to somebody with this key."""
+    headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+    return httpx.get(f"{address}{BASE_PATH}{path}", headers=headers, trust_env=False, verify=verify)
+
+
+def test_the_first_start_leaves_a_key_for_an_administrator_in_a_file(
+    start: Callable[..., Program], tmp_path: Path
+) -> None:
+    """Where nobody sits at a terminal only this user can read it, it stands in no output, and it works."""
+    program = start(*CLOSED)
+    address = program.wait_for_address()
+    path = tmp_path / KEY_FILE
+    secret = path.read_text().strip()
+    answer = ask(address, secret)
+    assert 0 == program.stop()
+
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert {"name": "first administrator", "role": "admin"}.items() <= answer.json().items()
+    assert str(path) in program.output
+    assert secret not in program.output
+    assert "sfk_" not in program.output
+
+
+def test_the_key_lies_beside_the_database(start: Callable[..., Program], tmp_path: Path) -> None:
+    """Wherever the program was started."""
+    (tmp_path / "data").mkdir()
+    program = start(*CLOSED, "--database-url", "sqlite:///data/factory.db")
+    address = program.wait_for_address()
+
+    assert "admin" == ask(address, (tmp_path / "data" / KEY_FILE).read_text().strip()).json()["role"]
+    assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_the_second_start_makes_no_key(start: Callable[..., Program], tmp_path: Path) -> None:
+    """Whoever took the first key and removed its file stays the only one who has it."""
+    first = start(*CLOSED)
+    first.wait_for_address()
+    secret = (tmp_path / KEY_FILE).read_text().strip()
+    (tmp_path / KEY_FILE).unlink()
+    assert 0 == first.stop()
+    second = start(*CLOSED)
+    address = second.wait_for_address()
+    keys = ask(address, secret, "/keys").json()
+
+    assert ["first administrator"] == [key["name"] for key in keys]
+    assert not (tmp_path / KEY_FILE).exists()
+    assert "first key" not in second.output
+
+
+def test_no_first_key_is_made_where_there_is_one(start: Callable[..., Program], tmp_path: Path) -> None:
+    """A key that was added on the command line is enough, whatever its role."""
+    secret = run("key", "add", "press line", "--role", "viewer", folder=tmp_path).stdout.strip()
+    address = start(*CLOSED).wait_for_address()
+
+    assert "viewer" == ask(address, secret).json()["role"]
+    assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_an_older_file_of_a_key_is_closed_before_it_is_written(start: Callable[..., Program], tmp_path: Path) -> None:
+    """A file that others could read holds the key only once they cannot."""
+    path = tmp_path / KEY_FILE
+    path.write_text("an older and longer key\n" * 10)
+    path.chmod(0o666)
+    address = start(*CLOSED).wait_for_address()
+
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert "admin" == ask(address, path.read_text().strip()).json()["role"]
+
+
+def test_a_first_key_that_nobody_could_get_is_not_made(start: Callable[..., Program], tmp_path: Path) -> None:
+    """Where its file cannot be written the start ends with a sentence, and the next one makes the key."""
+    path = tmp_path / KEY_FILE
+    path.mkdir()
+    done = run("serve", "--port", "0", folder=tmp_path)
+    path.rmdir()
+    address = start(*CLOSED).wait_for_address()
+
+    assert 1 == done.returncode
+    assert "Traceback" not in done.stderr
+    assert KEY_FILE in done.stderr
+    assert "admin" == ask(address, path.read_text().strip()).json()["role"]
+
+
+def test_the_first_key_is_not_written_where_a_link_leads(start: Callable[..., Program], tmp_path: Path) -> None:
+    """Somebody else may have laid the link: the key takes its place, and what it leads to stays as it was."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    path = tmp_path / KEY_FILE
+    path.symlink_to(elsewhere)
+    address = start(*CLOSED).wait_for_address()
+
+    assert "mine" == elsewhere.read_text()
+    assert not path.is_symlink()
+    assert "admin" == ask(address, path.read_text().strip()).json()["role"]
+
+
+def test_of_servers_that_start_at_once_one_leaves_the_first_key(
+    postgresql: PostgreSQLServer, start: Callable[..., Program], tmp_path: Path
+) -> None:
+    """What it has written is not written over by the others, and nothing half-done lies about."""
+    url = postgresql.new_database()
+    programs = [start(*CLOSED, "--database-url", url) for _ in range(4)]
+    addresses = [program.wait_for_address() for program in programs]
+    secret = (tmp_path / KEY_FILE).read_text().strip()
+
+    assert ["admin"] * 4 == [ask(address, secret).json()["role"] for address in addresses]
+    assert [KEY_FILE] == [path.name for path in tmp_path.iterdir()]
+    assert "1" == postgresql.ask("SELECT count(*) FROM keys", url)
+
+
+def test_a_terminal_is_shown_the_first_key(tmp_path: Path) -> None:
+    """Whoever sits there reads it, and no file is left."""
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sprocket_factory", *CLOSED],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        shown = ""
+        while not (found := re.search(r"at (http://\S+:\d+)\s", shown)):
+            shown += os.read(screen, 4096).decode()
+        secrets = re.findall(r"sfk_[A-Za-z0-9_-]{43}", shown)
+        answer = ask(found[1], secrets[0])
+        process.terminate()
+        process.wait(START_SECONDS)
+    os.close(screen)
+
+    assert 1 == len(secrets)
+    assert "admin" == answer.json()["role"]
+    assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_fault_30_no_key_stands_in_what_the_program_says(start: Callable[..., Program], tmp_path: Path) -> None:
+    """At the level that says most, with right keys and wrong ones, in the header and in the address."""
+    program = start(*CLOSED, "--log-level", "debug")
+    address = program.wait_for_address()
+    secret = (tmp_path / KEY_FILE).read_text().strip()
+    answers = [ask(address, key, f"/me{query}") for key in (secret, WRONG_KEY) for query in ("", f"?key={secret}")]
+    assert 0 == program.stop()
+
+    assert [200, 422, 401, 401] == [answer.status_code for answer in answers]
+    assert "a wrong key came from 127.0.0.1" in program.output
+    assert "sfk_" not in program.output
+    assert secret[4:] not in program.output
+
+
+@pytest.mark.parametrize("role", ["none", "viewer"])
+def test_whoever_only_lets_strangers_read_may_listen_everywhere(start: Callable[..., Program], role: str) -> None:
+    """Off loopback nobody writes without a key."""
+    everywhere = "0.0.0.0"  # noqa: S104 - it asks for a key
+    address = start("serve", "--port", "0", "--anonymous-role", role, "--host", everywhere).wait_for_address()
+    answer = ask(address.replace(everywhere, "127.0.0.1"), None, "/sprockets")
+
+    assert {"none": 401, "viewer": 200}[role] == answer.status_code
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate for this machine, signed by itself, and return it and its key."""
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    command = "openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost"
+    subprocess.run(
+        [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def test_a_request_over_https_works(start: Callable[..., Program], tmp_path: Path) -> None:
+    """With a certificate and its key the service speaks TLS, and nothing else on that port."""
+    certificate, key = make_certificate(tmp_path, "ours")
+    address = start(*CLOSED, "--tls-cert", str(certificate), "--tls-key", str(key)).wait_for_address()
+    secret = (tmp_path / KEY_FILE).read_text().strip()
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    answer = ask(address, secret, verify=trusting)
+
+    assert address.startswith("https://127.0.0.1:")
+    assert (200, "admin") == (answer.status_code, answer.json()["role"])
+    with pytest.raises(httpx.TransportError):
+        ask(address.replace("https", "http"), secret)
+
+
+def test_tls_older_than_1_2_is_refused(start: Callable[..., Program], tmp_path: Path) -> None:
+    """What is broken is not spoken."""
+    certificate, key = make_certificate(tmp_path, "ours")
+    address = start(*CLOSED, "--tls-cert", str(certificate), "--tls-key", str(key)).wait_for_address()
+    command = ["openssl", "s_client", "-cipher", "ALL:@SECLEVEL=0", "-connect", address.removeprefix("https://")]
+    codes = [
+        subprocess.run(
+            [*command, version], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=START_SECONDS
+        ).returncode
+        for version in ("-tls1_2", "-tls1_1", "-tls1")
+    ]
+
+    assert [0, 1, 1] == codes
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "complaint"),
+    [
+        ("ours.crt", "theirs.key", "ours.crt and theirs.key"),
+        ("ours.key", "ours.crt", "ours.key and ours.crt"),
+        ("ours.crt", "nothing.key", "nothing.key"),
+        ("nothing.crt", "ours.key", "nothing.crt"),
+        ("ours.crt", "empty", "empty"),
+        ("ours.crt", "", "both --tls-cert and --tls-key"),
+        ("", "ours.key", "both --tls-cert and --tls-key"),
+    ],
+)
+def test_a_certificate_that_cannot_work_is_refused(tmp_path: Path, cert: str, key: str, complaint: str) -> None:
+    """The start ends with a sentence that names the files, before there is a database or a key."""
+    for name in ("ours", "theirs"):
+        make_certificate(tmp_path, name)
+    (tmp_path / "empty").touch()
+    before = sorted(tmp_path.iterdir())
+    done = run("serve", "--port", "0", "--tls-cert", cert, "--tls-key", key, folder=tmp_path)
+
+    assert 1 == done.returncode
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert before == sorted(tmp_path.iterdir())
