@@ -1,6 +1,7 @@
 """The rules of the house, executed. Each message says why the rule is there."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -120,6 +121,15 @@ def test_pins_are_hashed_and_name_no_index(name: str) -> None:
 
     assert len(re.findall(r"^[a-z0-9-]+==", text, re.MULTILINE)) == len(pins)
     assert re.search(r"index-url|find-links|https?:", text) is None
+
+
+def test_what_comes_from_npm_is_pinned_and_hashed_and_names_no_registry() -> None:
+    """As the pins of Python: the provider of the tests is the same everywhere, and nothing else takes its place."""
+    text = (TESTS / "oidc_provider" / "package-lock.json").read_text()
+    _, *packages = json.loads(text)["packages"].values()
+
+    assert all(package["integrity"].startswith("sha512-") for package in packages)
+    assert re.search(r"resolved|registry", text) is None
 
 
 def test_only_app_and_commands_read_settings() -> None:

@@ -1,9 +1,12 @@
 """The one place where all parts meet."""
 
+from typing import TYPE_CHECKING
+
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import Callers
+from sprocket_factory.access.oidc_claims import read_rules
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
@@ -17,8 +20,12 @@ from sprocket_factory.endpoints.production import production
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.endpoints.sprockets import sprockets
 from sprocket_factory.entities.instant import SECOND
+from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import identify_requests
 from sprocket_factory.settings import Settings
+
+if TYPE_CHECKING:
+    from sprocket_factory.access.oidc import Issuer
 
 
 def build_app(settings: Settings, database: Database) -> ASGIApp:
@@ -26,7 +33,7 @@ def build_app(settings: Settings, database: Database) -> ASGIApp:
     return identify_requests(
         route_requests(settings),
         database=database,
-        callers=Callers(database, settings.role_of_anonymous),
+        callers=Callers(database, settings.role_of_anonymous, trusted_issuer(settings)),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
         running=set(),
     )
@@ -49,3 +56,33 @@ def route_requests(settings: Settings) -> Litestar:
     )
     app.state.openapi = describe_api(app)
     return app
+
+
+def trusted_issuer(settings: Settings) -> "Issuer | None":
+    """Return the issuer whose access tokens are taken, if the settings name one.
+
+    Raises:
+        Unusable: A setting is missing or cannot be used, or what reads tokens is not installed.
+    """
+    if not settings.oidc_issuer:
+        if settings.oidc_audience or settings.oidc_roles:
+            raise Unusable("--oidc-audience and --oidc-roles say nothing without --oidc-issuer.")
+        return None
+    try:
+        from sprocket_factory.access.oidc import Issuer  # noqa: PLC0415 - what it needs is installed where it is used
+    except ModuleNotFoundError as error:
+        raise Unusable(
+            f"--oidc-issuer needs the package {error.name}, which is not installed.",
+            hint="Install the service as sprocket-factory[oidc].",
+        ) from error
+    return Issuer(
+        read_rules(
+            issuer=settings.oidc_issuer,
+            audience=settings.oidc_audience,
+            role_claim=settings.oidc_role_claim,
+            roles=settings.oidc_roles,
+            factories_claim=settings.oidc_factories_claim,
+            token_types=settings.oidc_token_types,
+            leeway_seconds=settings.oidc_leeway_seconds,
+        )
+    )

@@ -123,7 +123,7 @@ class TooSlow(NotNow):
 
 
 class Unavailable(NotNow):
-    """The database does not answer."""
+    """The database does not answer, or the issuer of an access token."""
 
     retry_after_seconds = 2
 

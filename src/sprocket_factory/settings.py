@@ -40,6 +40,17 @@ class Settings:
     anonymous_role: str = _setting(
         "none", "What callers without a key may do.", one_of=("none", "viewer", "operator", "engineer", "admin")
     )
+    oidc_issuer: str = _setting(
+        "", "OpenID Connect issuer whose access tokens are taken beside keys, as it calls itself: https://..."
+    )
+    oidc_audience: str = _setting("", "What its tokens have to name as their audience.")
+    oidc_role_claim: str = _setting("roles", "Claim of a token that says the role; a.b is the member b of the claim a.")
+    oidc_roles: str = _setting("", "What this claim says for each role: viewer=floor,operator=press-team,...")
+    oidc_factories_claim: str = _setting("", "Claim that limits viewers and operators to factories, if there is one.")
+    oidc_token_types: str = _setting("at+jwt", "Types of tokens that are taken: at+jwt, JWT, or both with a comma.")
+    oidc_leeway_seconds: int = _setting(
+        30, "How far the issuer's clock and this machine's may differ, in seconds.", least=0, most=300
+    )
     tls_cert: str = _setting("", "Certificate chain for HTTPS, in PEM.")
     tls_key: str = _setting("", "Its private key, in PEM.")
     workers: int = _setting(1, "Processes that serve. More than one need PostgreSQL.", least=1, most=64)

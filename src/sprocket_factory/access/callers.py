@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from litestar.types import Scope
 
@@ -13,6 +13,9 @@ from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.key import ROLES, Holder, Role, digest_of_secret, find_holder, note_use
 from sprocket_factory.errors import Forbidden, Refusal, TooMany, Unauthenticated, WrongCredentials
 from sprocket_factory.observe import log
+
+if TYPE_CHECKING:
+    from sprocket_factory.access.oidc import Issuer
 
 MAX_WRONG_KEYS = 20
 WINDOW_SECONDS = 60
@@ -62,11 +65,13 @@ class Callers:
     """Finds out who is calling.
 
     A key is looked up with every request where the database is in this process, so that a revoked one is refused at
-    once. Where it is a server, what was found stands for `database.trusts_seconds`.
+    once. Where it is a server, what was found stands for `database.trusts_seconds`. What has dots in it is no key, but
+    an access token, if there is an issuer whose tokens are taken.
     """
 
-    def __init__(self, database: Database, anonymous_role: Role | None) -> None:
+    def __init__(self, database: Database, anonymous_role: Role | None, issuer: "Issuer | None" = None) -> None:
         self._database = database
+        self._issuer = issuer
         self._nobody = Caller(ANONYMOUS, ANONYMOUS, anonymous_role)
         self._found: dict[bytes, tuple[float, Holder | None]] = {}
         self._used: dict[int, int] = {}
@@ -79,6 +84,8 @@ class Callers:
         Raises:
             WrongCredentials: The credentials are none.
             TooMany: Too many wrong ones came from this address.
+            Forbidden: They are an access token that gives no role.
+            Unavailable: They are an access token, and its issuer does not say whether it is right.
         """
         header = None
         for name, value in scope["headers"]:
@@ -89,6 +96,11 @@ class Callers:
         if header is None:
             return self._nobody
         scheme, _, secret = header.partition(b" ")
+        if self._issuer is not None and b"." in secret and scheme.lower() == b"bearer":
+            try:
+                return await self._issuer.identify(secret.strip().decode("latin-1"))
+            except WrongCredentials as refusal:
+                raise self._wrong_credentials(scope, f"token ({refusal.detail})") from None
         holder = await self._holder(secret.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
         if holder is None or (holder.expires_at is not None and holder.expires_at <= now()):
             raise self._wrong_credentials(scope)
@@ -124,7 +136,7 @@ class Callers:
             self._found[digest] = (time.monotonic(), holder)
         return holder
 
-    def _wrong_credentials(self, scope: Scope) -> Refusal:
+    def _wrong_credentials(self, scope: Scope, what: str = "key") -> Refusal:
         client = scope.get("client")
         address = client[0] if client else ""
         began = time.monotonic() - WINDOW_SECONDS
@@ -137,5 +149,5 @@ class Callers:
                 "Too many wrong keys came from this address.", retry_after_seconds=int(recent[0] - began) + 1
             )
         self._wrong[address] = [*recent, time.monotonic()]
-        log.warning("a wrong key came from %s", address)
+        log.warning("a wrong %s came from %s", what, address)
         return WrongCredentials("These credentials are not valid here.", hint="/problems/unauthenticated says more.")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import uvloop
 
-from sprocket_factory.app import build_app
+from sprocket_factory.app import build_app, trusted_issuer
 from sprocket_factory.commands.first_key import give_first_key
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
@@ -27,6 +27,13 @@ from sprocket_factory.settings import Settings
     "max_body_bytes",
     "max_ahead_seconds",
     "anonymous_role",
+    "oidc_issuer",
+    "oidc_audience",
+    "oidc_role_claim",
+    "oidc_roles",
+    "oidc_factories_claim",
+    "oidc_token_types",
+    "oidc_leeway_seconds",
     "tls_cert",
     "tls_key",
     "log_level",
@@ -41,6 +48,7 @@ def serve(**flags: Any) -> None:
                 f"One process serves an SQLite file, not {settings.workers}: it puts the writes in their order.",
                 hint="Leave --workers out, or point --database-url at PostgreSQL.",
             )
+        trusted_issuer(settings)  # it is made by whoever serves; here it is said what is wrong with the settings
         anybody_writes = settings.anonymous_role not in {"none", "viewer"}
         listener = listen(settings.host, settings.port, anybody_writes=anybody_writes)
         tls = _tls(settings)

@@ -30,15 +30,17 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "unauthenticated",
         401,
         "Who asks is not known",
-        "The request carries no key, or one that is not valid here: mistyped, expired, revoked. It is not said which.",
-        "Send a key as `Authorization: Bearer <key>`, once. An administrator gives out new ones.",
+        "The request carries no key and no access token, or one that is not valid here: mistyped, expired, revoked. It"
+        " is not said which.",
+        "Send it as `Authorization: Bearer <key>`, once. An administrator gives out new keys, the issuer new tokens.",
     ),
     errors.Forbidden: Kind(
         "forbidden",
         403,
         "This key may not do that",
-        "The role of the key does not allow it, or the key is limited to other factories. Nothing of it was done.",
-        "GET /me says what the key may do. An administrator can give out one that may do more.",
+        "The role of the key or token does not allow it, it is limited to other factories, or it is a token that gives"
+        " no role here. Nothing of it was done.",
+        "GET /me says what it may do. An administrator can give out one that may do more.",
     ),
     errors.NotFound: Kind(
         "not-found",
@@ -119,8 +121,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
     errors.Unavailable: Kind(
         "unavailable",
         503,
-        "The database does not answer",
-        "The storage cannot be reached just now, or the service is stopping.",
+        "What the service needs does not answer",
+        "The storage cannot be reached just now, nor can the issuer of an access token, or the service is stopping.",
         "Send the same again after Retry-After seconds. A POST that carries an Idempotency-Key cannot count twice.",
     ),
     errors.OutcomeUnknown: Kind(

