@@ -2,13 +2,21 @@
 
 import sys
 
-from benchmarks import bulk, bulk_postgresql, durable_posts, one_sprocket, one_sprocket_postgresql, whole_list
+from benchmarks import (
+    authentication,
+    bulk,
+    bulk_postgresql,
+    durable_posts,
+    one_sprocket,
+    one_sprocket_postgresql,
+    whole_list,
+)
 from benchmarks.postgresql import MISSING, has_programs
 from benchmarks.report import build_parser, console
 
 parser = build_parser("Measure the product against its targets.")
 folder = str(parser.parse_args().folder)
-scripts = [one_sprocket, durable_posts, whole_list, bulk]
+scripts = [one_sprocket, authentication, durable_posts, whole_list, bulk]
 if has_programs():
     scripts += [one_sprocket_postgresql, bulk_postgresql]
 code = max([script.main(["--folder", folder]) for script in scripts])
