@@ -1,4 +1,4 @@
-"""A way to a PostgreSQL server on which connections can be lost at the worst moment: while a COMMIT is under way."""
+"""A way to a PostgreSQL server that can go silent, or lose a connection at the worst moment: during a COMMIT."""
 
 import contextlib
 import re
@@ -43,6 +43,8 @@ class Proxy:
         self._fate: Fate | None = None
         self.met = threading.Event()
         """Set once a COMMIT has met its fate."""
+        self._passing = threading.Event()
+        self._passing.set()
         self._threads = [threading.Thread(target=self._accept)]
         self._ways: list[Way] = []
 
@@ -51,6 +53,7 @@ class Proxy:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.go_on()
         self.refuse_all()
         for thread in self._threads:
             thread.join()
@@ -62,6 +65,14 @@ class Proxy:
         """Let this become of the next COMMIT, and of no other."""
         self.met.clear()
         self._fate = fate
+
+    def be_silent(self) -> None:
+        """Let nothing through that comes from either side, as where packets are dropped and sent again in vain."""
+        self._passing.clear()
+
+    def go_on(self) -> None:
+        """Let everything through again, and what has come meanwhile."""
+        self._passing.set()
 
     def refuse_all(self) -> None:
         """Cut every connection and take no more, as if the server were gone."""
@@ -84,6 +95,7 @@ class Proxy:
     def _to_server(self, way: Way) -> None:
         with contextlib.suppress(OSError):
             while data := way.client.recv(65536):
+                self._passing.wait()
                 fate = self._fate if COMMIT.search(data) else None
                 if fate is None:
                     way.server.sendall(data)
@@ -96,6 +108,7 @@ class Proxy:
     def _to_client(self, way: Way) -> None:
         with contextlib.suppress(OSError):
             while data := way.server.recv(65536):
+                self._passing.wait()
                 if not way.is_deaf:
                     way.client.sendall(data)
                 else:

@@ -10,10 +10,12 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -55,10 +57,13 @@ OPTIONS = {
     "deadlock_timeout": "100ms",
 }
 
+REPLICATED = OPTIONS | {"wal_level": "replica", "max_wal_senders": "4"}
+"""For a primary that a standby is to follow, and for that standby."""
+
 WHO_MAY_COME_IN = f"""
 local all all trust
 host all {GUARDED} 127.0.0.1/32 scram-sha-256
-host all all 127.0.0.1/32 trust
+host all,replication all 127.0.0.1/32 trust
 """
 
 # Runs the server until it is told by which signal to end, or until nobody is there any more who could tell.
@@ -71,9 +76,14 @@ wait $!
 
 
 class PostgreSQLServer:
-    """A server with a folder of its own. It ends with the process that started it, however that ends."""
+    """A server with a folder of its own. It ends with the process that started it, however that ends.
 
-    def __init__(self) -> None:
+    Other settings than the usual ones may be given. A standby follows its primary; both have to be REPLICATED.
+    """
+
+    def __init__(self, settings: Mapping[str, str] = OPTIONS, primary: Self | None = None) -> None:
+        self.settings = settings
+        self._primary = primary
         self.folder = new_folder(MEMORY if has_room(MEMORY) else None)
         self.port = free_port()
         self._user = whose_programs_run()
@@ -98,7 +108,7 @@ class PostgreSQLServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
         command = [self._programs / "postgres", "-D", "data", "-p", str(self.port), "-k", str(self.folder), *options]
         with (self.folder / "log").open("a") as log:
             self._keeper = subprocess.Popen(
@@ -124,6 +134,20 @@ class PostgreSQLServer:
             self._keeper.communicate(f"{signal}\n")
             self._keeper = None
 
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Let it stand still: it keeps every connection, and says nothing."""
+        (postmaster, *_) = (self.folder / "data" / "postmaster.pid").read_text().split()
+        os.kill(int(postmaster), signal.SIGSTOP)  # from now on it has no more children
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for process in children:
+            os.kill(int(process), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in (*children, postmaster):
+                os.kill(int(process), signal.SIGCONT)
+
     def url(self, database: str, user: str = OWNER) -> str:
         """Return the address of a database."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
@@ -148,8 +172,21 @@ class PostgreSQLServer:
         """Return whether any statement waits for another one's transaction."""
         return self.ask("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != "0"
 
+    def file(self, name: str, content: bytes) -> Path:
+        """Put a file into its folder that nobody else may read."""
+        path = self.folder / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        self._own(path)
+        return path
+
     def _initialise(self) -> None:
         self._own(self.folder)
+        if self._primary is not None:
+            source = self._primary.url(ADMIN, ADMIN)
+            self._run("pg_basebackup", "-d", source, "-D", "data", "-R", "--checkpoint=fast", "--no-sync")
+            self.start()
+            return
         self._run("initdb", "-D", "data", "-U", ADMIN, "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync")
         (self.folder / "data" / "pg_hba.conf").write_text(WHO_MAY_COME_IN)
         self.start()
@@ -160,7 +197,8 @@ class PostgreSQLServer:
 
     def _is_ready(self) -> bool:
         with contextlib.suppress(FileNotFoundError):
-            return "ready" in (self.folder / "data" / "postmaster.pid").read_text()
+            status = (self.folder / "data" / "postmaster.pid").read_text().split()[-1:]
+            return status in (["ready"], ["standby"])
         return False
 
     def _run(self, program: str, *arguments: str) -> str:

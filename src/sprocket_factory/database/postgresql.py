@@ -5,9 +5,11 @@ cursor in a transaction of its own. How writes commit stands in postgresql_writi
 """
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -15,6 +17,7 @@ from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Tra
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.postgresql_pool import (
     ACQUIRE_SECONDS,
+    FOR_EVER,
     LOST,
     Connection,
     Pool,
@@ -31,10 +34,15 @@ CHUNK_ROWS = 1000
 NEVER = (ValueError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """Waiting does not mend these."""
 
-CLOSE_SECONDS = 5
+FILES = {"sslrootcert", "sslcert", "sslkey", "sslcrl"}
 
 START_SECONDS = 10
 """How long a database that is just starting is waited for."""
+
+WITHOUT_LIMIT = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
+"""An index on years of records takes minutes, and so does waiting for who makes it."""
+
+NEWEST = "SELECT coalesce(max(number), 0) FROM migrations"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -51,7 +59,7 @@ class PostgreSQLDatabase(Database):
         self._pool = pool
         # A stream holds a connection for as long as its reader takes, so others must be left for everybody else.
         # So does a scan for as long as it takes.
-        self._max_streams = max(1, pool.get_max_size() // 3)
+        self._max_streams = max(1, pool.max_size // 3)
         self._streams = 0
         self._scans = asyncio.Semaphore(self._max_streams)
 
@@ -111,7 +119,10 @@ class PostgreSQLDatabase(Database):
         query, names = translate(sql)
         try:
             with refusals_raised():
-                async with acquired(self._pool) as connection, connection.transaction(readonly=True):
+                async with (
+                    acquired(self._pool, is_patient=True) as connection,
+                    connection.transaction(readonly=True),
+                ):
                     cursor = await connection.cursor(query, *[values[name] for name in names])
                     while rows := await cursor.fetch(CHUNK_ROWS):
                         yield [make(*row) for row in rows]
@@ -143,10 +154,7 @@ class PostgreSQLDatabase(Database):
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection."""
-        try:
-            await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
-        except TimeoutError:
-            self._pool.terminate()
+        await self._pool.close()
 
 
 async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQLDatabase:
@@ -175,12 +183,20 @@ async def _connect(place: ServerPlace) -> Pool:
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while True:
         try:
+            _check_files(place.url)
             return await make_pool(place)
         except (asyncpg.PostgresError, *LOST, OSError, ValueError) as error:
             may_come = isinstance(error, (*LOST, OSError)) and not isinstance(error, NEVER)
             if not may_come or asyncio.get_running_loop().time() > deadline:
                 raise _unusable(place, error) from error
         await asyncio.sleep(0.3)
+
+
+def _check_files(url: str) -> None:
+    """Raise Unusable where the address names a file that is not there: the driver would not say which."""
+    for name, path in parse_qsl(urlsplit(url).query):
+        if name in FILES and not os.access(path, os.R_OK):
+            raise Unusable(f"{path} cannot be read.", hint=f"--database-url names it as {name}.")
 
 
 def _unusable(place: ServerPlace, error: BaseException) -> BaseException:
@@ -222,16 +238,16 @@ async def _bring_up_to_date(pool: Pool, place: ServerPlace, *, must_exist: bool)
 
 async def _applied(pool: Pool) -> int:
     """Return the number of the newest migration, after any that is under way; 0 where there is none."""
-    async with acquired(pool) as connection, connection.transaction():
-        await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+    async with acquired(pool, is_patient=True) as connection, connection.transaction():
+        await connection.execute(WITHOUT_LIMIT)
         if await connection.fetchval("SELECT to_regclass('migrations')") is None:
             return 0
-        return int(await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations"))
+        return int(await connection.fetchval(NEWEST, timeout=FOR_EVER))
 
 
 async def _migrate(pool: Pool) -> None:
     """Bring the schema up to date. Of many servers that start at once, one does it and the others wait."""
-    async with acquired(pool) as connection:
+    async with acquired(pool, is_patient=True) as connection:
         while True:
             try:
                 await _migrate_under_lock(connection)
@@ -245,16 +261,16 @@ async def _migrate(pool: Pool) -> None:
 
 async def _migrate_under_lock(connection: Connection) -> None:
     async with connection.transaction():
-        await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        await connection.execute(WITHOUT_LIMIT)
         if await connection.fetchval("SELECT to_regclass('migrations')") is None:
             await connection.execute(
                 "CREATE TABLE migrations"
                 " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
             )
-        await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE")
-        applied = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migrations")
+        await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE", timeout=FOR_EVER)
+        applied = await connection.fetchval(NEWEST)
         for migration in missing_migrations("postgresql", applied):
-            await connection.execute(migration.sql)
+            await connection.execute(migration.sql, timeout=FOR_EVER)
             await connection.execute(
                 "INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, now())",
                 migration.number,

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and what it has of its own: placeholders, instants, errors."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -9,12 +10,19 @@ from typing import Any
 import asyncpg
 
 from sprocket_factory.database import ServerPlace
+from sprocket_factory.database.postgresql_hosts import UnresetConnection, connect
+from sprocket_factory.database.postgresql_watch import Watch
 from sprocket_factory.errors import Busy, StorageFull, TooSlow, Unavailable
 from sprocket_factory.observe import log
 
 CONNECT_SECONDS = 1.5
 COMMAND_SECONDS = 15
-"""A statement that the server's own limit has not ended by then is that of a server that hangs."""
+"""A statement that the server's own limit has not ended by then is given up, even where the server itself lives."""
+
+FOR_EVER = 86_400.0
+"""In seconds. The driver takes None for its own time limit."""
+
+CLOSE_SECONDS = 5
 
 RELEASE_SECONDS = 2
 
@@ -50,16 +58,95 @@ MAX_REMEMBERED = 4000
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 Connection = Any
-Pool = Any
 """asyncpg's; it says less about their types than it should."""
 
 
-class UnresetConnection(asyncpg.Connection):
-    """A connection that goes back to the pool without a round trip: nothing here changes the session."""
+class Pool:
+    """Connections to a database, and the watch over its server."""
 
-    def get_reset_query(self) -> str:
-        """Return what is run before another takes the connection: nothing."""
-        return ""
+    def __init__(self, place: ServerPlace) -> None:
+        self.max_size = place.connections
+        self.watch = Watch(self._connect)
+        # Through a proxy that pools transactions no session is relied on.
+        self._options: dict[str, Any] = {
+            "password": place.password or None,
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": COMMAND_SECONDS,
+            "connection_class": UnresetConnection,
+            "statement_cache_size": 0 if place.through_proxy else 200,
+            "server_settings": {} if place.through_proxy else SERVER_SETTINGS,
+        }
+        self._url = place.url
+        pooling: dict[str, Any] = {
+            "min_size": 0,
+            "max_size": place.connections,
+            "init": self._prepare,
+            "connect": self._connect_or_refuse,
+        }
+        self._pool: Any = asyncpg.create_pool(place.url, **pooling, **self._options)
+
+    async def open(self) -> None:
+        """Make sure that there is a server. Raises what keeps it from being connected to."""
+        await self._pool
+        async with self._pool.acquire():
+            pass
+
+    async def acquire(self) -> Connection:
+        """Return a connection. Raises Busy or Unavailable where there is none in time."""
+        if self.watch.is_away:
+            self.watch.look_on()
+            raise _unavailable()
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        except TimeoutError:
+            if self._pool.get_size() >= self.max_size and not self._pool.get_idle_size():
+                raise Busy("Every connection to the database is in use.", hint="Try again in a moment.") from None
+            raise _unavailable() from None
+        except OSError as error:
+            raise _unavailable() from error
+
+    async def release(self, connection: Connection) -> None:
+        """Take a connection back."""
+        # What fails here concerns the connection, which is closed then, and not the work that was done on it: after a
+        # COMMIT it would look as if that had to be done again.
+        with suppress(asyncpg.PostgresError, *LOST):
+            await self._pool.release(connection, timeout=RELEASE_SECONDS)
+
+    async def forget(self) -> None:
+        """Connect anew from now on: the server is not what it was."""
+        await self._pool.expire_connections()
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of every connection."""
+        await self.watch.close()
+        try:
+            await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _connect(self) -> UnresetConnection:
+        return await connect(self._url, **self._options)
+
+    async def _connect_or_refuse(self, url: str, **options: Any) -> UnresetConnection:
+        if self.watch.is_away:
+            raise ConnectionRefusedError(url)
+        began = asyncio.get_running_loop().time()
+        try:
+            return await connect(url, **options)
+        except TimeoutError:
+            self.watch.miss(began)
+            raise
+
+    async def _prepare(self, connection: Connection) -> None:
+        """Let instants travel as whole microseconds since 1970, as on every engine."""
+        self.watch.add(connection)
+        await connection.set_type_codec(
+            "timestamptz",
+            schema="pg_catalog",
+            encoder=lambda instant: (instant - MICROSECONDS_TO_2000,),
+            decoder=lambda parts: parts[0] + MICROSECONDS_TO_2000,
+            format="tuple",
+        )
 
 
 def translate(sql: str) -> tuple[str, tuple[str, ...]]:
@@ -77,39 +164,34 @@ _translate_once = lru_cache(maxsize=1000)(_translate)
 
 
 async def make_pool(place: ServerPlace) -> Pool:
-    """Return a pool of connections. Through a proxy that pools transactions, no session is relied on."""
-    return await asyncpg.create_pool(
-        place.url,
-        password=place.password or None,
-        min_size=1,
-        max_size=place.connections,
-        timeout=CONNECT_SECONDS,
-        command_timeout=COMMAND_SECONDS,
-        connection_class=UnresetConnection,
-        init=_prepare,
-        statement_cache_size=0 if place.through_proxy else 200,
-        server_settings={} if place.through_proxy else SERVER_SETTINGS,
-    )
+    """Return a pool of connections. Raises what keeps it from having any."""
+    pool = Pool(place)
+    try:
+        await pool.open()
+    except BaseException:
+        await pool.close()
+        raise
+    return pool
 
 
 @asynccontextmanager
-async def acquired(pool: Pool) -> AsyncIterator[Connection]:
-    """Give a connection. Raises Busy or Unavailable where there is none in time."""
-    try:
-        connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
-    except TimeoutError:
-        if pool.get_size() >= pool.get_max_size() and not pool.get_idle_size():
-            raise Busy("Every connection to the database is in use.", hint="Try again in a moment.") from None
-        raise _unavailable() from None
-    except OSError as error:
-        raise _unavailable() from error
+async def acquired(pool: Pool, *, is_patient: bool = False) -> AsyncIterator[Connection]:
+    """Give a connection. Raises Busy or Unavailable where there is none in time.
+
+    What is patient may take long, and is not given up as soon as its server seems to hang.
+    """
+    connection = await pool.acquire()
+    use = pool.watch.begin(connection, is_patient=is_patient)
+    is_heard = False
     try:
         yield connection
+        is_heard = True
+    except asyncpg.ReadOnlySQLTransactionError:
+        await pool.forget()  # it was the primary when it was connected to; there may be another one now
+        raise
     finally:
-        # What fails here concerns the connection, which is closed then, and not the work that was done on it: after a
-        # COMMIT it would look as if that had to be done again.
-        with suppress(asyncpg.PostgresError, *LOST):
-            await pool.release(connection, timeout=RELEASE_SECONDS)
+        pool.watch.end(use, is_heard=is_heard)
+        await pool.release(connection)
 
 
 @contextmanager
@@ -145,14 +227,3 @@ def refusal_for(error: Exception) -> Exception:
 
 def _unavailable() -> Unavailable:
     return Unavailable("The database does not answer.", hint="Try again in a moment.")
-
-
-async def _prepare(connection: Connection) -> None:
-    """Let instants travel as whole microseconds since 1970, as on every engine."""
-    await connection.set_type_codec(
-        "timestamptz",
-        schema="pg_catalog",
-        encoder=lambda instant: (instant - MICROSECONDS_TO_2000,),
-        decoder=lambda parts: parts[0] + MICROSECONDS_TO_2000,
-        format="tuple",
-    )

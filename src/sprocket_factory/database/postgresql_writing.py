@@ -9,7 +9,7 @@ keeps it from ever being committed. (A transaction's number proves nothing: afte
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from sprocket_factory.database import Overtaken, Row, Value
-from sprocket_factory.database.postgresql_pool import LOST, Connection, Pool, acquired, translate
+from sprocket_factory.database.postgresql_pool import FOR_EVER, LOST, Connection, Pool, acquired, translate
 from sprocket_factory.errors import Busy, NotNow, OutcomeUnknown
 
 MAX_ATTEMPTS = 5
@@ -41,9 +41,6 @@ BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeou
 
 COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 """A time limit that strikes during COMMIT would leave everybody in doubt."""
-
-FOR_EVER = 86_400.0
-"""In seconds. The driver takes None for its own time limit."""
 
 ROWS_A_TURN = 2000
 
@@ -107,6 +104,10 @@ class PostgreSQLTransaction:
                 last_id=last_id,
             )
 
+    async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Insert many rows as they are."""
+        await self._connection.copy_records_to_table(table, records=rows, columns=columns, timeout=self._timeout)
+
     async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
         """Put rows into the table `incoming` in place of what is there."""
         staging = files("sprocket_factory.database").joinpath("staging.postgresql.sql").read_text(encoding="utf-8")
@@ -139,7 +140,7 @@ async def write(
     while True:
         attempts += 1
         try:
-            async with acquired(pool) as connection:
+            async with acquired(pool, is_patient=alone) as connection:
                 token = uuid4()
                 result = await _run(connection, token, function, args, by=by, alone=alone)
                 await _commit(pool, connection, token)
