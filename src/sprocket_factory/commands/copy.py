@@ -1,6 +1,7 @@
 """`sprocket-factory copy`: move everything from one database to another, and prove that it arrived."""
 
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import click
 import uvloop
@@ -9,108 +10,112 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told
-from sprocket_factory.database import TABLES_WITH_IDS, Database
+from sprocket_factory.database import Database, Row
 from sprocket_factory.entities.copying import (
-    count_production,
-    last_production,
-    restore_factories,
+    TABLES,
+    Table,
+    compare,
+    count_rows,
+    last_ids,
+    last_key,
+    name_of,
+    restore,
     restore_last_ids,
-    restore_production,
-    restore_replays,
-    restore_sprockets,
-    stream_production_rows,
-    stream_replays,
-    sum_production,
+    stream_rows,
 )
-from sprocket_factory.entities.factory import FACTORIES, Factory
-from sprocket_factory.entities.listing import Order, Query, stream_list
-from sprocket_factory.entities.sprocket import SPROCKETS, Sprocket
 from sprocket_factory.errors import Conflict
 from sprocket_factory.settings import Settings
 
 BATCH_ROWS = 50_000
-"""Records that are stored at a time. What is stored stays if the copy is broken off."""
+"""Rows that are stored at a time. What is stored stays if the copy is broken off."""
 
-BY_ID = Query(order=(Order("id"),))
+
+class Copy(NamedTuple):
+    """What is copied where, and where it is shown how far that is."""
+
+    source: Database
+    target: Database
+    progress: Progress
 
 
 @click.command()
 @click.option("--from", "source_url", required=True, metavar="URL", help="The database to read.")
 @click.option("--to", "target_url", required=True, metavar="URL", help="The database to fill: empty, or a begun copy.")
-def copy(source_url: str, target_url: str) -> None:
+@click.option("--from-password-file", default="", metavar="FILE", help="File with the password for --from.")
+@click.option("--to-password-file", default="", metavar="FILE", help="File with the password for --to.")
+def copy(source_url: str, target_url: str, from_password_file: str, to_password_file: str) -> None:
     """Copy everything from one database to another, whichever engines they are.
 
     Stop the servers on both first. A copy that was broken off goes on where it stopped when it is started again. At the
-    end both are compared: every sprocket and factory, and for each factory the count and the sums of its records.
+    end both are compared row by row.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    source = Settings(database_url=source_url, database_password_file=from_password_file, must_exist=True)
+    target = Settings(database_url=target_url, database_password_file=to_password_file)
     with refusals_told(), Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        records = uvloop.run(_copy(source_url, target_url, progress))
-    click.echo(f"Copied and compared: {records:,} records. Nothing differs.")
+        counts = uvloop.run(_copy(source, target, progress))
+    click.echo(f"Copied and compared: {', '.join(f'{count:,} {name}' for name, count in counts.items())}.")
+    click.echo("Nothing differs.")
 
 
-async def _copy(source_url: str, target_url: str, progress: Progress) -> int:
-    async with (
-        opened_database(Settings(database_url=source_url, must_exist=True)) as source,
-        opened_database(Settings(database_url=target_url)) as target,
-    ):
-        await _copy_catalogue(source, target)
-        records = await _copy_production(source, target, progress)
-        async for replays in stream_replays(source):
-            await target.write(restore_replays, replays, by="copy")
-        await _compare(source, target)
-        return records
+async def _copy(source: Settings, target: Settings, progress: Progress) -> dict[str, int]:
+    async with opened_database(source) as here, opened_database(target) as there:
+        job = Copy(here, there, progress)
+        for table in TABLES:
+            await _check_begun(job, table)
+        for table in TABLES:
+            await _copy_table(job, table)
+        await there.write(restore_last_ids, await last_ids(here), by="copy")
+        return {table.name: await _compare(job, table) for table in TABLES}
 
 
-async def _copy_catalogue(source: Database, target: Database) -> None:
-    """Copy sprockets and factories, unless a copy begun earlier has done so."""
-    sprockets, factories = await _catalogue(source)
-    there = await _catalogue(target)
-    if not any(there):
-        await target.write(restore_sprockets, sprockets, by="copy")
-        await target.write(restore_factories, factories, by="copy")
-    elif there != (sprockets, factories):
+async def _check_begun(job: Copy, table: Table) -> None:
+    """Raise Conflict unless the target holds what the source begins with, or nothing."""
+    if await last_key(job.target, table) is None:
+        return
+    task = job.progress.add_task(f"Looking at {table.name}", total=await count_rows(job.target, table))
+    difference = await compare(job.source, job.target, table, partial(job.progress.advance, task))
+    if difference is not None and difference.there is not None:
+        where = name_of(table, difference)
         raise Conflict(
-            f"{target.location} holds other sprockets or factories than {source.location}.",
-            hint="Copy into an empty database, or go on with one that this copy has begun.",
+            f"{job.target.location} holds other {table.name} than {job.source.location} ({where}).",
+            hint="Copy into an empty database, or go on with a copy of what has not changed since.",
         )
-    last_ids = {table: await source.last_id(table) for table in TABLES_WITH_IDS}
-    await target.write(restore_last_ids, last_ids, by="copy")
 
 
-async def _catalogue(database: Database) -> tuple[list[Sprocket], list[Factory]]:
-    sprockets = [sprocket async for chunk in stream_list(database, SPROCKETS, BY_ID) for sprocket in chunk]
-    factories = [factory async for chunk in stream_list(database, FACTORIES, BY_ID) for factory in chunk]
-    return sprockets, factories
-
-
-async def _copy_production(source: Database, target: Database, progress: Progress) -> int:
-    total = await count_production(source)
-    task = progress.add_task("Production", total=total, completed=await count_production(target))
-    batch: list[Any] = []
-    async for rows in stream_production_rows(source, await last_production(target)):
+async def _copy_table(job: Copy, table: Table) -> None:
+    """Copy what the target lacks."""
+    after = await last_key(job.target, table)
+    done = 0 if after is None else await count_rows(job.target, table)
+    task = job.progress.add_task(
+        f"Copying {table.name}", total=await count_rows(job.source, table), completed=done or 0
+    )
+    batch: list[Row] = []
+    async for rows in stream_rows(job.source, table, after):
         batch += rows
         if len(batch) >= BATCH_ROWS:
-            await target.write(restore_production, batch, by="copy", alone=True)
-            progress.advance(task, len(batch))
+            await job.target.write(restore, table, batch, by="copy", alone=True)
+            job.progress.advance(task, len(batch))
             batch = []
-    await target.write(restore_production, batch, by="copy", alone=True)
-    progress.advance(task, len(batch))
-    return total
+    await job.target.write(restore, table, batch, by="copy", alone=True)
+    job.progress.advance(task, len(batch))
 
 
-async def _compare(source: Database, target: Database) -> None:
-    """Raise Conflict unless both hold the same."""
-    catalogue = await _catalogue(source)
-    differing = [] if catalogue == await _catalogue(target) else ["the catalogue or the factories"]
-    differing += [
-        f"the production of factory {factory.id}"
-        for factory in catalogue[1]
-        if await sum_production(source, factory.id) != await sum_production(target, factory.id)
-    ]
-    if differing:
+async def _compare(job: Copy, table: Table) -> int:
+    """Return how many rows both hold. Raises Conflict where any differs."""
+    alike = 0
+    task = job.progress.add_task(f"Comparing {table.name}", total=await count_rows(job.source, table))
+
+    def advance(rows: int) -> None:
+        nonlocal alike
+        alike += rows
+        job.progress.advance(task, rows)
+
+    difference = await compare(job.source, job.target, table, advance)
+    if difference is not None:
         raise Conflict(
-            f"The copy differs in {', '.join(differing)}.",
+            f"The copy differs in {name_of(table, difference)}.",
             hint="Was something written meanwhile? Empty the target and copy again with the servers stopped.",
         )
+    return alike

@@ -6,7 +6,7 @@ microseconds (entities/instant.py).
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar, TypeVarTuple
@@ -64,6 +64,9 @@ class Transaction(Reader, Protocol):
 
     async def reserve_ids(self, table: str, last_id: int) -> None:
         """Let the table give no id up to this one any more. `table` is one of TABLES_WITH_IDS."""
+
+    async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Insert many rows as they are, each with a value for each of these columns."""
 
     async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
         """Put rows into the table `incoming` in place of what is there, for the statements that follow.

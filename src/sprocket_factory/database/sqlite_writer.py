@@ -9,7 +9,7 @@ and each of it run alone.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -90,6 +90,12 @@ class SQLiteTransaction:
             table=table,
             last_id=last_id,
         )
+
+    async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Insert many rows as they are."""
+        places = ", ".join("?" * len(columns))
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from our own tables
+        self._own_connection().executemany(sql, rows)
 
     async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
         """Put rows into the table `incoming` in place of what is there."""

@@ -1,67 +1,64 @@
-"""Copies: everything that one database holds, put into another, and the proof that it is the same."""
+"""Copies: everything that one database holds, put into another, and the proof that it is the same, row by row."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import closing
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
-from msgspec import Struct
-
-from sprocket_factory.database import Database, Reader, Row, Transaction
-from sprocket_factory.entities.factory import Factory
-from sprocket_factory.entities.production import Key
-from sprocket_factory.entities.production_import import Spool, merge_production
-from sprocket_factory.entities.sprocket import Sprocket
+from sprocket_factory.database import TABLES_WITH_IDS, Database, Row, Transaction
+from sprocket_factory.entities.instant import to_text
+from sprocket_factory.errors import TooSlow
 
 
-class Sums(Struct, frozen=True):
-    """What a factory's production comes to: enough to tell one lost, doubled or changed record."""
+class Table(NamedTuple):
+    """A table as it is copied: every column, in the order of its key."""
 
-    records: int
-    actual: int | None
-    goal: int | None
-    first: int | None
-    last: int | None
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
 
 
-async def restore_sprockets(tx: Transaction, sprockets: Sequence[Sprocket]) -> None:
-    """Store sprockets under the ids that they have."""
-    for sprocket in sprockets:
-        await tx.run(
-            "INSERT INTO sprockets (id, teeth, pitch_diameter, outside_diameter, pitch)"
-            " VALUES (:id, :teeth, :pitch_diameter, :outside_diameter, :pitch)",
-            **{name: getattr(sprocket, name) for name in Sprocket.__struct_fields__},
-        )
+TABLES = (
+    Table("sprockets", ("id", "teeth", "pitch_diameter", "outside_diameter", "pitch"), key=("id",)),
+    Table("factories", ("id", "name", "name_folded", "time_zone"), key=("id",)),
+    Table(
+        "keys",
+        (
+            "id",
+            "name",
+            "name_folded",
+            "role",
+            "factory_ids",
+            "digest",
+            "created_at",
+            "expires_at",
+            "last_used_at",
+        ),
+        key=("id",),
+    ),
+    Table(
+        "production",
+        ("factory_id", "time", "sprocket_production_actual", "sprocket_production_goal"),
+        key=("factory_id", "time"),
+    ),
+    Table(
+        "replays",
+        ("caller", "method", "path", "key", "digest", "at", "status", "location", "body"),
+        key=("caller", "method", "path", "key"),
+    ),
+)
+"""Everything that is kept, each table behind those that it refers to. A new table is copied once it is named here."""
 
 
-async def restore_factories(tx: Transaction, factories: Sequence[Factory]) -> None:
-    """Store factories under the ids that they have."""
-    for factory in factories:
-        await tx.run(
-            "INSERT INTO factories (id, name, name_folded, time_zone) VALUES (:id, :name, :folded, :time_zone)",
-            id=factory.id,
-            name=factory.name,
-            folded=factory.name.casefold(),
-            time_zone=factory.time_zone,
-        )
+class Difference(NamedTuple):
+    """The first place in which two tables are not alike: what stands there in each, or None behind its end."""
+
+    here: Row | None
+    there: Row | None
 
 
-async def restore_replays(tx: Transaction, replays: Sequence[Row]) -> None:
-    """Store the answers that are kept for repetitions, unless they are there."""
-    for caller, method, path, key, digest, at, status, location, body in replays:
-        await tx.run(
-            "INSERT INTO replays (caller, method, path, key, digest, at, status, location, body)"
-            " VALUES (:caller, :method, :path, :key, :digest, :at, :status, :location, :body)"
-            " ON CONFLICT (caller, method, path, key) DO NOTHING",
-            caller=caller,
-            method=method,
-            path=path,
-            key=key,
-            digest=digest,
-            at=at,
-            status=status,
-            location=location,
-            body=body,
-        )
+async def restore(tx: Transaction, table: Table, rows: Sequence[Row]) -> None:
+    """Store rows as they are."""
+    await tx.fill(table.name, table.columns, rows)
 
 
 async def restore_last_ids(tx: Transaction, last_ids: dict[str, int]) -> None:
@@ -70,58 +67,67 @@ async def restore_last_ids(tx: Transaction, last_ids: dict[str, int]) -> None:
         await tx.reserve_ids(table, last_id)
 
 
-async def restore_production(tx: Transaction, rows: Sequence[Row]) -> None:
-    """Store records in the order of their key. Raises Conflict where others are stored, or Invalid."""
-    with closing(Spool()) as spool:
-        for row in rows:
-            spool.add(*row)
-        spool.finish()
-        await merge_production(tx, spool, "error")
+async def last_ids(db: Database) -> dict[str, int]:
+    """Return the last id that each table has given."""
+    return {table: await db.last_id(table) for table in TABLES_WITH_IDS}
 
 
-async def last_production(db: Reader) -> Key | None:
-    """Return the last record by factory and time; None where there is none."""
-    row = await db.one("SELECT factory_id, time FROM production ORDER BY factory_id DESC, time DESC LIMIT 1")
-    return None if row is None else Key(*row)
+async def last_key(db: Database, table: Table) -> Row | None:
+    """Return the key of the last row; None where there is none."""
+    backwards = ", ".join(f"{column} DESC" for column in table.key)
+    row = await db.one(f"SELECT {', '.join(table.key)} FROM {table.name} ORDER BY {backwards} LIMIT 1")
+    return None if row is None else tuple(row)
 
 
-def stream_production_rows(db: Database, after: Key | None) -> AsyncGenerator[list[Row]]:
-    """Give factory, time, actual and goal of every record behind this one, in the order of the key."""
-    where = "" if after is None else "WHERE (factory_id, time) > (:factory_id, :time)"
+def stream_rows(db: Database, table: Table, after: Row | None = None) -> AsyncGenerator[list[Row]]:
+    """Give every row, or those behind a key, in the order of the key."""
+    key = ", ".join(table.key)
+    where = ""
+    if after is not None:
+        where = f"WHERE ({key}) > ({', '.join(f':{column}' for column in table.key)})"
     return db.stream(
         _row,
-        "SELECT factory_id, time, sprocket_production_actual, sprocket_production_goal"
-        f" FROM production {where} ORDER BY factory_id, time",
-        {} if after is None else after._asdict(),
+        f"SELECT {', '.join(table.columns)} FROM {table.name} {where} ORDER BY {key}",
+        {} if after is None else dict(zip(table.key, after, strict=True)),
     )
 
 
-def stream_replays(db: Database) -> AsyncGenerator[list[Row]]:
-    """Give every answer that is kept for repetitions."""
-    return db.stream(
-        _row,
-        "SELECT caller, method, path, key, digest, at, status, location, body FROM replays"
-        " ORDER BY caller, method, path, key",
-    )
-
-
-async def count_production(db: Database) -> int:
-    """Return how many records there are. Raises TooSlow."""
-    (count,) = await db.read(int, "SELECT count(*) FROM production", scans=True)
+async def count_rows(db: Database, table: Table) -> int | None:
+    """Return how many rows there are, or None where it would take long to count them."""
+    try:
+        (count,) = await db.read(int, f"SELECT count(*) FROM {table.name}", scans=True)
+    except TooSlow:
+        return None
     return count
 
 
-async def sum_production(db: Database, factory_id: int) -> Sums:
-    """Return what a factory's production comes to. Raises TooSlow."""
-    (sums,) = await db.read(
-        Sums,
-        "SELECT count(*), CAST(sum(sprocket_production_actual) AS bigint),"
-        " CAST(sum(sprocket_production_goal) AS bigint), min(time), max(time)"
-        " FROM production WHERE factory_id = :factory_id",
-        {"factory_id": factory_id},
-        scans=True,
+async def compare(here: Database, there: Database, table: Table, advance: Callable[[int], object]) -> Difference | None:
+    """Return the first difference between two tables, or None. `advance` is told how many rows more are alike."""
+    async with (
+        aclosing(stream_rows(here, table)) as ours,
+        aclosing(stream_rows(there, table)) as theirs,
+    ):
+        mine: list[Row] = []
+        others: list[Row] = []
+        while True:
+            mine = mine or await anext(ours, [])
+            others = others or await anext(theirs, [])
+            common = min(len(mine), len(others))
+            if mine[:common] != others[:common]:
+                return next(Difference(*pair) for pair in zip(mine, others, strict=False) if pair[0] != pair[1])
+            if not common:
+                return Difference(next(iter(mine), None), next(iter(others), None)) if mine or others else None
+            mine, others = mine[common:], others[common:]
+            advance(common)
+
+
+def name_of(table: Table, difference: Difference) -> str:
+    """Return which row differs, for people."""
+    row = difference.here or difference.there or ()
+    values = dict(zip(table.columns, row, strict=True))
+    return f"{table.name}: " + ", ".join(
+        f"{column} {to_text(values[column]) if column == 'time' else values[column]}" for column in table.key
     )
-    return sums
 
 
 def _row(*values: Any) -> Row:
