@@ -162,7 +162,11 @@ class Service:
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.database = await open_database(self.settings.database_url, connections=self.settings.database_connections)
+        self.database = await open_database(
+            self.settings.database_url,
+            connections=self.settings.database_connections,
+            through_proxy=self.settings.database_through_proxy,
+        )
         self._server = make_server(build_app(self.settings, self.database))
         self.loop.call_soon(self._ready.set)
         await self._server.serve(sockets=[self._listener])

@@ -74,6 +74,11 @@ class Proxy:
         """Let everything through again, and what has come meanwhile."""
         self._passing.set()
 
+    def say(self, message: bytes) -> None:
+        """Tell every client something that its server has not said."""
+        for way in self._ways:
+            way.client.sendall(message)
+
     def refuse_all(self) -> None:
         """Cut every connection and take no more, as if the server were gone."""
         with contextlib.suppress(OSError):

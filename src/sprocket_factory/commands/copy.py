@@ -43,7 +43,10 @@ class Copy(NamedTuple):
 @click.option("--to", "target_url", required=True, metavar="URL", help="The database to fill: empty, or a begun copy.")
 @click.option("--from-password-file", default="", metavar="FILE", help="File with the password for --from.")
 @click.option("--to-password-file", default="", metavar="FILE", help="File with the password for --to.")
-def copy(source_url: str, target_url: str, from_password_file: str, to_password_file: str) -> None:
+@click.option("--through-proxy", is_flag=True, help="A proxy that pools transactions stands before PostgreSQL.")
+def copy(
+    source_url: str, target_url: str, from_password_file: str, to_password_file: str, *, through_proxy: bool
+) -> None:
     """Copy everything from one database to another, whichever engines they are.
 
     Stop the servers on both first. A copy that was broken off goes on where it stopped when it is started again. At the
@@ -51,8 +54,15 @@ def copy(source_url: str, target_url: str, from_password_file: str, to_password_
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    source = Settings(database_url=source_url, database_password_file=from_password_file, must_exist=True)
-    target = Settings(database_url=target_url, database_password_file=to_password_file)
+    source = Settings(
+        database_url=source_url,
+        database_password_file=from_password_file,
+        database_through_proxy=through_proxy,
+        must_exist=True,
+    )
+    target = Settings(
+        database_url=target_url, database_password_file=to_password_file, database_through_proxy=through_proxy
+    )
     with refusals_told(), Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         counts = uvloop.run(_copy(source, target, progress))
     click.echo(f"Copied and compared: {', '.join(f'{count:,} {name}' for name, count in counts.items())}.")

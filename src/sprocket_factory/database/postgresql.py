@@ -31,7 +31,12 @@ from sprocket_factory.errors import Busy, Unusable
 
 CHUNK_ROWS = 1000
 
-NEVER = (ValueError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+NEVER = (
+    ValueError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ProtocolViolationError,
+)
 """Waiting does not mend these."""
 
 FILES = {"sslrootcert", "sslcert", "sslkey", "sslcrl"}
@@ -214,6 +219,11 @@ def _unusable(place: ServerPlace, error: BaseException) -> BaseException:
             return Unusable(
                 f"{where} is a standby, or read-only.",
                 hint="Name the primary, or add ?target_session_attrs=read-write.",
+            )
+        case asyncpg.ProtocolViolationError():
+            return Unusable(
+                f"{where} cannot be opened: {error}.",
+                hint="If a proxy that pools connections stands in between, say so: --database-through-proxy.",
             )
         case asyncpg.PostgresError() | OSError() | ValueError() | asyncpg.InterfaceError():
             return Unusable(

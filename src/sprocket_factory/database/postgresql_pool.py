@@ -48,9 +48,11 @@ LOST = (
     asyncpg.TargetServerAttributeNotMatched,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InternalClientError,
     TimeoutError,
 )
-"""The connection was refused, is gone, or is about to be."""
+"""The connection was refused, is gone, or is about to be. The driver takes it for an error of its own where the server
+says farewell between two statements."""
 
 MAX_REMEMBERED = 4000
 """A longer statement names choices by the hundred, and hardly comes again."""
@@ -186,12 +188,21 @@ async def acquired(pool: Pool, *, is_patient: bool = False) -> AsyncIterator[Con
     try:
         yield connection
         is_heard = True
+    except asyncpg.InternalClientError:
+        drop(connection)
+        raise
     except asyncpg.ReadOnlySQLTransactionError:
         await pool.forget()  # it was the primary when it was connected to; there may be another one now
         raise
     finally:
         pool.watch.end(use, is_heard=is_heard)
         await pool.release(connection)
+
+
+def drop(connection: Connection) -> None:
+    """Give up a connection that is of no use any more."""
+    with suppress(asyncpg.InterfaceError):  # it is gone from the pool already
+        connection.terminate()
 
 
 @contextmanager

@@ -110,6 +110,7 @@ class Watch:
         began = loop.time()
         if await _answers(peer):
             self._heard[peer] = loop.time()
+            return
         heard = self._heard.get(peer, 0)
         if heard > began:
             return

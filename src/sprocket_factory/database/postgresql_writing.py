@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from sprocket_factory.database import Overtaken, Row, Value
-from sprocket_factory.database.postgresql_pool import FOR_EVER, LOST, Connection, Pool, acquired, translate
+from sprocket_factory.database.postgresql_pool import FOR_EVER, LOST, Connection, Pool, acquired, drop, translate
 from sprocket_factory.errors import Busy, NotNow, OutcomeUnknown
 
 MAX_ATTEMPTS = 5
@@ -180,6 +180,7 @@ async def _commit(pool: Pool, connection: Connection, token: UUID) -> None:
     try:
         await connection.execute(COMMIT, timeout=FOR_EVER)
     except LOST:
+        drop(connection)  # it may hold the last place in the pool, which whoever asks needs
         if not await _was_committed(pool, token):
             raise
     if random.random() < 1 / WRITES_A_SWEEP:  # noqa: S311 - now and then
