@@ -37,7 +37,7 @@ def missing_migrations(engine: str, applied: int) -> list[Migration]:
 
 def _read(engine: str) -> Iterator[Migration]:
     for file in files(__package__).iterdir():
-        stem, *dialect, suffix = file.name.split(".")
-        if suffix == "sql" and dialect in ([], [engine]):
+        stem, *dialect = file.name.removesuffix(".sql").split(".")
+        if file.name.endswith(".sql") and dialect in ([], [engine]):  # Python keeps its bytecode beside them
             number, _, name = stem.partition("_")
             yield Migration(int(number), name, file.read_text(encoding="utf-8"))
