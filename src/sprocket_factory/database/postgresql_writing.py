@@ -8,10 +8,10 @@ keeps it from ever being committed. (A transaction's number proves nothing: afte
 """
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from importlib.resources import files
+from random import Random
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -51,6 +51,8 @@ SETTLE_OUTCOME = (
 )
 FORGET_OUTCOMES = "DELETE FROM outcomes WHERE at < now() - INTERVAL '1 hour'"
 WRITES_A_SWEEP = 1000
+
+dice = Random()  # noqa: S311 - it spreads attempts and sweeps; and it is no part of a sequence that others rely on
 
 STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
 
@@ -151,7 +153,7 @@ async def write(
         except COLLISIONS as error:
             if attempts == MAX_ATTEMPTS:
                 raise Busy("Others write the same again and again.", hint="Try again in a moment.") from error
-        await asyncio.sleep(random.uniform(0, 0.02) * 2**attempts)  # noqa: S311 - it only spreads the attempts
+        await asyncio.sleep(dice.uniform(0, 0.02) * 2**attempts)
 
 
 async def _run(  # noqa: PLR0913 - what is run, as what, and how
@@ -183,7 +185,7 @@ async def _commit(pool: Pool, connection: Connection, token: UUID) -> None:
         drop(connection)  # it may hold the last place in the pool, which whoever asks needs
         if not await _was_committed(pool, token):
             raise
-    if random.random() < 1 / WRITES_A_SWEEP:  # noqa: S311 - now and then
+    if dice.random() < 1 / WRITES_A_SWEEP:
         with suppress(*LOST, asyncpg.PostgresError):
             await connection.execute(FORGET_OUTCOMES)
 
