@@ -24,7 +24,7 @@ from sprocket_factory.app import build_app
 from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
 from sprocket_factory.database.sqlite_writer import SQLiteTransaction
 from sprocket_factory.entities.production_import import Merged, merge_production
-from sprocket_factory.server import Server, address_of, listen, make_server
+from sprocket_factory.server import GRACE_SECONDS, Server, address_of, listen, make_server
 from sprocket_factory.settings import Settings
 
 BASE_PATH = "/sprocketFactory/v1"
@@ -133,6 +133,7 @@ class Service:
         self._listener = listen("127.0.0.1", 0, anybody_writes=True)
         self.address = address_of(self._listener)
         self._ready = threading.Event()
+        self._told: asyncio.Event
         self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), name="service")
 
     def __enter__(self) -> Self:
@@ -149,8 +150,8 @@ class Service:
         assert self._ready.wait(START_SECONDS), "the service did not start"
 
     def stop(self) -> None:
-        """Tell it to end in order, which takes a fifth of a second, and go on."""
-        self.loop.call_soon_threadsafe(self._server.stop)
+        """Tell it to end in order, and go on."""
+        self.loop.call_soon_threadsafe(self._told.set)
 
     def wait(self) -> None:
         """Wait until it has ended."""
@@ -168,9 +169,29 @@ class Service:
             through_proxy=self.settings.database_through_proxy,
         )
         self._server = make_server(build_app(self.settings, self.database))
+        self._told = asyncio.Event()
+        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         self.loop.call_soon(self._ready.set)
-        await self._server.serve(sockets=[self._listener])
+        await self._told.wait()
+        await self._finish()
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
         await self.database.close()
+
+    async def _finish(self) -> None:
+        """Let what is under way come to its end, as uvicorn does; but uvicorn looks for it ten times a second only."""
+        state = self._server.server_state
+        for server in self._server.servers:
+            server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                while state.connections or state.tasks:  # noqa: ASYNC110 - no event tells of it
+                    await asyncio.sleep(0.001)
+        for task in state.tasks:
+            task.cancel()
 
 
 class HeldMerge:
