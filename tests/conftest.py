@@ -1,5 +1,6 @@
 """The fixtures: a real server on a real database for each test, on each engine, and the people who call it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,12 +8,32 @@ import hypothesis
 import pytest
 
 from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
-from postgresql_server import PostgreSQLServer
+from postgresql_server import MEMORY, PostgreSQLServer, has_room
+from sharing import Sharing
 from sprocket_factory.settings import Settings
 
 # What is tried is the same in each run: a failure is that of a change, and not of the dice.
 hypothesis.settings.register_profile("the same each time", derandomize=True)
 hypothesis.settings.load_profile("the same each time")
+
+
+def pytest_configure() -> None:
+    """Keep the files of tests in memory: on a disk, which has to sync every write, they take twice as long."""
+    if has_room(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run all tests in several processes, but a choice of them in this one: it takes seconds to begin others."""
+    is_choice = any(config.getoption(name, default=None) for name in ("keyword", "markexpr", "lf", "collectonly"))
+    if is_choice or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(max(os.cpu_count() or 2, 2), 8)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
+    """Share the tests between the processes."""
+    return Sharing(config, log)
 
 
 @pytest.fixture
