@@ -152,6 +152,11 @@ class PostgreSQLServer:
         """Return the address of a database."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def programs(self) -> Path:
+        """Return the folder with pg_dump and the others."""
+        return self._programs
+
     def new_database(self, template: str = TEMPLATE) -> str:
         """Make a database that nothing is stored in, and return its address."""
         self._databases += 1

@@ -137,4 +137,8 @@ class StorageFull(Refusal):
 
 
 class Unusable(Refusal):
-    """The database cannot be used as it is, so the program does not start."""
+    """The database, or a backup of it, cannot be used as it is, so the program does not start or go on."""
+
+
+class Damaged(Unusable):
+    """No sense can be made of the database's file."""

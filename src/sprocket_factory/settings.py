@@ -4,6 +4,7 @@ A setting is given as a flag (`--max-body-bytes`), in the environment (`SPROCKET
 file `.env` where the program starts; the first of these that names it counts.
 """
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -14,8 +15,24 @@ ENVIRONMENT_PREFIX = "SPROCKET_FACTORY"
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-def _setting(default: Any, help_: str, *, least: int | None = None, most: int | None = None, one_of: Any = None) -> Any:
-    return field(default=default, metadata={"help": help_, "least": least, "most": most, "one_of": one_of})
+EXAMPLE_BEGIN = """\
+# Copy this file to .env in the folder where the program starts, and take the # from the lines you want to change. A
+# flag on the command line outdoes the environment, and the environment outdoes this file. Each line shows the default.
+# (Made by bin/docs.)
+"""
+
+
+def _setting(  # noqa: PLR0913 - each is a rule of its own
+    default: Any,
+    help_: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    one_of: Any = None,
+    is_period: bool = False,
+) -> Any:
+    rules = {"help": help_, "least": least, "most": most, "one_of": one_of, "is_period": is_period}
+    return field(default=default, metadata=rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +42,20 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(8000, "Port to listen on; 0 takes any that is free.", least=0, most=65535)
     database_url: str = _setting(
-        "sqlite:///sprocket-factory.db", "Where the data lies: sqlite:///file.db or postgresql://user@host/name."
+        "sqlite:///sprocket-factory.db",
+        "Where the data lies: sqlite:///file.db, sqlite:////folder/file.db or postgresql://user@host/name.",
     )
     database_password_file: str = _setting("", "File with the password for PostgreSQL, instead of one in the address.")
     database_connections: int = _setting(10, "Connections to PostgreSQL, at most, for each worker.", least=1, most=1000)
     database_through_proxy: bool = _setting(
         default=False, help_="Between us and PostgreSQL a proxy pools transactions, as PgBouncer does."
     )
+    postgresql_programs: str = _setting(
+        "", "Folder with pg_dump, pg_restore and psql, for backups of PostgreSQL; empty for those on the PATH."
+    )
+    backup_every: int = _setting(0, "How often to make a backup while serving: 15m, 1h or 1d.", is_period=True)
+    backup_keep: int = _setting(48, "Of those backups: how many of the newest to keep.", least=1, most=100_000)
+    backup_folder: str = _setting("backups", "Folder for those backups; it is made if need be.")
     must_exist: bool = _setting(default=False, help_="Refuse to go on where there is no database yet.")
     max_body_bytes: int = _setting(256 * 1024 * 1024, "Largest body of a request, in bytes.", least=1)
     max_ahead_seconds: int = _setting(
@@ -66,3 +90,64 @@ def describe(name: str) -> tuple[Any, Mapping[str, Any]]:
     """Return the default of the setting with this name, and its help and rules."""
     (setting,) = (setting for setting in fields(Settings) if setting.name == name)
     return setting.default, setting.metadata
+
+
+def may_be(name: str) -> str:
+    """Return what a setting may be, in words; nothing where it may be anything."""
+    default, rules = describe(name)
+    if rules["one_of"]:
+        *most, last = rules["one_of"]
+        return f"{', '.join(most)} or {last}"
+    if rules["is_period"]:
+        return "off, or a period as 90s, 15m, 1h or 1d"
+    if isinstance(default, bool):
+        return "1 or 0"
+    if rules["least"] is None:
+        return ""
+    return f"{rules['least']} to {rules['most']}" if rules["most"] is not None else f"{rules['least']} or more"
+
+
+def as_text(name: str) -> str:
+    """Return the default of a setting as one writes it in the environment."""
+    default, rules = describe(name)
+    if rules["is_period"] and not default:
+        return "off"
+    return str(int(default) if isinstance(default, bool) else default)
+
+
+def as_markdown() -> str:
+    """Return docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Made by bin/docs from src/sprocket_factory/settings.py. -->",
+        "",
+        "Every setting is a flag, an environment variable, or a line in a file `.env` in the folder where the program",
+        "starts; the first of these that names it counts. A command takes those that concern it: `--help` lists them.",
+        "No secret has to stand in a setting: there is one for the file that holds it.",
+        "",
+        "| flag | environment | default | what it is for | may be |",
+        "|---|---|---|---|---|",
+    ]
+    for setting in fields(Settings):
+        name, default = setting.name, as_text(setting.name)
+        cells = [
+            f"`--{name.replace('_', '-')}`",
+            f"`{ENVIRONMENT_PREFIX}_{name.upper()}`",
+            f"`{default}`" if default else "",
+            setting.metadata["help"],
+            may_be(name),
+        ]
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def as_example() -> str:
+    """Return .env.example."""
+    blocks = [EXAMPLE_BEGIN]
+    for setting in fields(Settings):
+        values = may_be(setting.name)
+        words = setting.metadata["help"] + (f" ({values}.)" if values else "")
+        comment = "\n".join(textwrap.wrap(words, 118, initial_indent="# ", subsequent_indent="# "))
+        blocks.append(f"{comment}\n#{ENVIRONMENT_PREFIX}_{setting.name.upper()}={as_text(setting.name)}\n")
+    return "\n".join(blocks)

@@ -6,12 +6,15 @@ import click
 from dotenv import load_dotenv
 
 from sprocket_factory import __version__
+from sprocket_factory.commands.backup import backup
+from sprocket_factory.commands.check import check
 from sprocket_factory.commands.copy import copy
 from sprocket_factory.commands.demo import demo
 from sprocket_factory.commands.export import export
 from sprocket_factory.commands.key import key
 from sprocket_factory.commands.load import load
 from sprocket_factory.commands.migrate import migrate
+from sprocket_factory.commands.restore import restore
 from sprocket_factory.commands.serve import serve
 from sprocket_factory.settings import ENVIRONMENT_PREFIX
 
@@ -22,7 +25,7 @@ def cli() -> None:
     """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
 
 
-for command in (serve, load, export, copy, migrate, key, demo):
+for command in (serve, load, export, copy, migrate, backup, restore, check, key, demo):
     cli.add_command(command)
 
 

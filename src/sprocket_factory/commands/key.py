@@ -1,6 +1,5 @@
 """`sprocket-factory key`: give out, list and revoke keys without a running server."""
 
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -11,30 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
-from sprocket_factory.commands.options import refusals_told, settings_options
+from sprocket_factory.commands.options import Period, refusals_told, settings_options
 from sprocket_factory.database import Database
 from sprocket_factory.entities import MAX_ID
-from sprocket_factory.entities.instant import DAY, SECOND, now
+from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.key import KEYS, ROLES, Key, KeyWithSecret, NewKey, Role, add_key, remove_key
 from sprocket_factory.entities.listing import Order, Query, stream_list
 from sprocket_factory.settings import Settings
 
 T = TypeVar("T")
 
-UNITS = {"h": 3600, "d": DAY // SECOND, "w": 7 * DAY // SECOND}
-
-
-class Period(click.ParamType[int]):
-    """A length of time as one types it: 12h, 90d, 4w. It becomes seconds."""
-
-    name = "period"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the seconds."""
-        match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no period. Write 12h, 90d or 4w.", param, ctx)
-        return int(match[1]) * UNITS[match[2]]
+PERIOD = Period("12h", "90d", "4w")
 
 
 @click.group()
@@ -54,7 +40,7 @@ def key() -> None:
     multiple=True,
     help="Limit it to this factory; may be repeated.",
 )
-@click.option("--expires", type=Period(), help="After how long it ends: 12h, 90d, 4w. Never, if left out.")
+@click.option("--expires", type=PERIOD, help="After how long it ends: 12h, 90d, 4w. Never, if left out.")
 @settings_options(*DATABASE_SETTINGS)
 def add(name: str, role: Role, factory_ids: tuple[int, ...], expires: int | None, **flags: Any) -> None:
     """Make a key and show it, once. The database is made if need be."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sprocket_factory.database import Database, open_database
+from sprocket_factory.database import Database, ServerPlace, open_database
 from sprocket_factory.errors import Unusable
 from sprocket_factory.settings import Settings
 
@@ -34,6 +34,16 @@ async def opened_database(settings: Settings) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+def place_of(settings: Settings) -> ServerPlace:
+    """Return where the database is, for what does not open it as a server does. Raises Unusable."""
+    return ServerPlace(
+        settings.database_url,
+        read_password(settings.database_password_file),
+        settings.database_connections,
+        settings.database_through_proxy,
+    )
 
 
 def read_password(file: str) -> str:

@@ -1,5 +1,6 @@
 """Flags that come from the table of settings, so that a setting is described once."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,6 +11,32 @@ from sprocket_factory.errors import Fault, Refusal
 from sprocket_factory.settings import ENVIRONMENT_PREFIX, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+OFF = "off"
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+class Period(click.ParamType[int]):
+    """A length of time as one types it, as 90d. It becomes seconds; `off`, where that may be said, becomes 0."""
+
+    name = "period"
+
+    def __init__(self, *examples: str, may_be_off: bool = False) -> None:
+        self.may_be_off = may_be_off
+        self.examples = f"{', '.join(examples[:-1])} or {examples[-1]}"
+        self.units = "".join(example[-1] for example in examples)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the seconds. What is no text is seconds already."""
+        if isinstance(value, int):
+            return value
+        if self.may_be_off and value == OFF:
+            return 0
+        match = re.fullmatch(rf"([1-9][0-9]{{0,4}})([{self.units}])", value)
+        if match is None:
+            self.fail(f"{value!r} is no period. Write {self.examples}.", param, ctx)
+        return int(match[1]) * SECONDS[match[2]]
 
 
 def settings_options(*names: str) -> Callable[[F], F]:
@@ -25,7 +52,7 @@ def settings_options(*names: str) -> Callable[[F], F]:
                 type=_type(default, rules),
                 help=rules["help"],
                 envvar=f"{ENVIRONMENT_PREFIX}_{name.upper()}",
-                show_default=True,
+                show_default=OFF if rules["is_period"] and not default else True,
                 show_envvar=True,
             )(function)
         return function
@@ -36,6 +63,8 @@ def settings_options(*names: str) -> Callable[[F], F]:
 def _type(default: object, rules: Mapping[str, Any]) -> click.ParamType[Any] | type:
     if rules["one_of"]:
         return click.Choice(rules["one_of"])
+    if rules["is_period"]:
+        return Period("90s", "15m", "1h", "1d", may_be_off=True)
     if isinstance(default, int) and not isinstance(default, bool):
         return click.IntRange(rules["least"], rules["most"])
     return type(default)

@@ -7,10 +7,12 @@ import click
 import uvloop
 
 from sprocket_factory.app import build_app, trusted_issuer
+from sprocket_factory.commands.backup_schedule import check_schedule, scheduled_backups
 from sprocket_factory.commands.first_key import give_first_key
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.commands.workers import run_workers
+from sprocket_factory.database.serving import serving
 from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import configure_logging
 from sprocket_factory.server import Tls, address_of, check_tls, listen, run_server
@@ -23,6 +25,10 @@ from sprocket_factory.settings import Settings
     "port",
     "workers",
     *DATABASE_SETTINGS,
+    "postgresql_programs",
+    "backup_every",
+    "backup_keep",
+    "backup_folder",
     "must_exist",
     "max_body_bytes",
     "max_ahead_seconds",
@@ -52,8 +58,10 @@ def serve(**flags: Any) -> None:
         anybody_writes = settings.anonymous_role not in {"none", "viewer"}
         listener = listen(settings.host, settings.port, anybody_writes=anybody_writes)
         tls = _tls(settings)
+        check_schedule(settings)
         if settings.workers == 1:
-            uvloop.run(_serve(settings, listener))
+            with serving(settings.database_url, must_exist=settings.must_exist):
+                uvloop.run(_serve(settings, listener))
         else:
             announcement = (
                 f"{uvloop.run(_look(settings))} at {address_of(listener, tls)} with {settings.workers} workers"
@@ -69,7 +77,7 @@ async def _look(settings: Settings) -> str:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with opened_database(settings) as database:
+    async with opened_database(settings) as database, scheduled_backups(settings):
         if settings.workers == 1:
             await give_first_key(database)
         tls = _tls(settings)

@@ -184,7 +184,7 @@ async def open_database(
         return await open_postgresql(place, must_exist=must_exist)
     from sprocket_factory.database.sqlite import open_sqlite  # noqa: PLC0415 - as above
 
-    return open_sqlite(_path_of(url), must_exist=must_exist)
+    return open_sqlite(path_of(url), must_exist=must_exist)
 
 
 async def list_missing_migrations(url: str, *, password: str = "", through_proxy: bool = False) -> list[Migration]:
@@ -195,7 +195,7 @@ async def list_missing_migrations(url: str, *, password: str = "", through_proxy
         return await missing_in_postgresql(ServerPlace(url, password, 1, through_proxy))
     from sprocket_factory.database.sqlite import missing_in_sqlite  # noqa: PLC0415 - as above
 
-    return missing_in_sqlite(_path_of(url))
+    return missing_in_sqlite(path_of(url))
 
 
 def without_password(url: str) -> str:
@@ -209,7 +209,8 @@ def is_postgresql(url: str) -> bool:
     return url.startswith(("postgresql:", "postgres:"))
 
 
-def _path_of(url: str) -> Path:
+def path_of(url: str) -> Path:
+    """Return the SQLite file at this address. Raises Unusable where it is none."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise Unusable(

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import apsw
 
 from sprocket_factory.database import NO_VALUES, Database, Row, Transaction, Value
+from sprocket_factory.database.checking import damaged
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer, refusal_for
 from sprocket_factory.errors import Busy, Unusable
@@ -204,13 +205,15 @@ def open_sqlite(path: Path, *, must_exist: bool) -> SQLiteDatabase:
             )
         if not path.parent.is_dir():
             raise Unusable(f"There is no folder {path.parent}.", hint="Make it, or choose another --database-url.")
+        try:
+            path.touch(mode=0o600)  # what will be in it is nobody else's business
+        except OSError as error:
+            raise Unusable(f"{path} cannot be made: {error.strerror}.", hint="Check its folder.") from error
     try:
         connection = _open_writer(path)
         is_new = _migrate(connection)
     except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise Unusable(
-            f"{path} is damaged or no SQLite database: {error}.", hint="Restore a backup, or choose another file."
-        ) from error
+        raise damaged(path, error) from error
     except apsw.Error as error:
         raise Unusable(f"{path} cannot be opened: {error}.", hint="Check its permissions and its disk.") from error
     return SQLiteDatabase(path, connection, is_new=is_new)

@@ -1,0 +1,92 @@
+"""Who serves an SQLite file: one process at a time, which others can find out.
+
+The server holds a lock on a file of its own beside the database, which the system takes from it however it ends. The
+lock's file stays: whoever removed it could let two servers lock two files of one name.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sprocket_factory.database import is_postgresql, path_of
+from sprocket_factory.database.checking import glance_at_sqlite
+from sprocket_factory.errors import Unusable
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.05
+
+
+@contextmanager
+def serving(url: str, *, must_exist: bool) -> Iterator[None]:
+    """Let no other process serve the same file meanwhile. Of servers on PostgreSQL there may be any number.
+
+    Raises:
+        Unusable: Another process serves it, or it is damaged.
+    """
+    if is_postgresql(url) or _cannot_be_opened(path := path_of(url), must_exist=must_exist):
+        yield
+        return
+    with locked(path) as server:
+        if server is not None:
+            raise Unusable(
+                f"{path.absolute()} is served already, by process {server}.",
+                hint="One process serves an SQLite file. Stop that one first, or choose another --database-url.",
+            )
+        if path.is_file() and path.stat().st_size:
+            glance_at_sqlite(path.absolute())
+        yield
+
+
+def _cannot_be_opened(path: Path, *, must_exist: bool) -> bool:
+    """Return whether opening it fails anyway, and says why. Nothing is left in its folder then."""
+    return not path.parent.is_dir() or (must_exist and not path.exists())
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[str | None]:
+    """Hold the lock of whoever serves the file, and give None; where another process holds it, give its id instead.
+
+    Raises Unusable where the lock's file cannot be made.
+    """
+    file = lock_file(path)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise Unusable(f"{file} cannot be made: {error.strerror}.", hint="Check the folder's permissions.") from error
+    try:
+        _keep_owner(descriptor, file.parent)
+        if not _is_free(descriptor):
+            yield os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            return
+        with suppress(OSError):  # on a full disk nobody learns who it is, but still that there is one
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield None
+    finally:
+        os.close(descriptor)
+
+
+def lock_file(path: Path) -> Path:
+    """Return the lock's file, the same one by whatever name or link the database is reached."""
+    real = path.resolve()
+    return real.with_name(f"{real.name}-lock")
+
+
+def _is_free(descriptor: int) -> bool:
+    """Take the lock, unless somebody keeps it for longer than one needs who only looks."""
+    for _ in range(ATTEMPTS):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(PAUSE_SECONDS)
+    return False
+
+
+def _keep_owner(descriptor: int, folder: Path) -> None:
+    """Let root make the file for the one whom its folder belongs to, and who is to serve."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)

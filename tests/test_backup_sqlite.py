@@ -1,0 +1,202 @@
+"""Backups of an SQLite file, and what may stand in the way of restoring one."""
+
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from backups import damage, everything, file_of, fill, run_command
+from harness import Client, Service, a_sprocket
+from sprocket_factory.database import open_database
+from sprocket_factory.database.serving import locked
+from sprocket_factory.settings import Settings
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Return the address of a database that holds something."""
+    address = f"sqlite:///{tmp_path / 'factory.db'}"
+    fill(address)
+    return address
+
+
+@pytest.fixture
+def backup(tmp_path: Path, url: str) -> Path:
+    """Return a backup of it."""
+    path = tmp_path / "monday.db"
+    assert 0 == run_command(None, "backup", str(path), url=url).exit_code
+    return path
+
+
+def restore(backup: Path, url: str, *flags: str) -> Any:
+    """Run the command."""
+    return run_command(None, "restore", *flags, str(backup), url=url)
+
+
+def test_fault_38_a_backup_ends_however_much_is_written_meanwhile(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even page by page it is of one moment: a copy that followed the changes would begin anew with each of them."""
+    monkeypatch.setattr("sprocket_factory.database.backup_sqlite.STEP_PAGES", 1)
+    begun, enough = threading.Event(), threading.Event()
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        with closing(apsw.Connection(str(file_of(url)))) as connection:
+            connection.set_busy_timeout(5000)
+            while not enough.is_set():
+                written += 1
+                # The two tables differ by the same number at every moment.
+                connection.execute(
+                    "BEGIN IMMEDIATE; UPDATE sprockets SET teeth = teeth + 1 WHERE id = 1;"
+                    "UPDATE factories SET name = CAST(substr(name, 1, 8) AS TEXT) || (SELECT teeth FROM sprockets"
+                    " WHERE id = 1) WHERE id = 1; COMMIT"
+                )
+                begun.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    begun.wait()
+    before = written
+    made = run_command(None, "backup", str(tmp_path / "busy.db"), url=url)
+    meanwhile = written - before
+    enough.set()
+    writer.join()
+    restored = f"sqlite:///{tmp_path / 'restored.db'}"
+    restore(tmp_path / "busy.db", restored)
+    sprockets, factories, _ = everything(restored)
+
+    assert 0 == made.exit_code, made.output
+    assert meanwhile > 1
+    assert factories[0]["name"] == f"factory {sprockets[0]['teeth']}"
+
+
+def test_fault_38_what_a_lost_database_has_left_behind_is_not_replayed(url: str, backup: Path) -> None:
+    """Its log and its index belong to the old file; they are kept under another name, beside the restored one."""
+    path = file_of(url)
+    with Service(Settings(database_url=url)) as service, Client(service.address) as engineer:
+        for _ in range(20):
+            engineer.post("/sprockets", json=a_sprocket(teeth=99))
+        left = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("-wal", "-shm")}
+    path.unlink()
+    for suffix, content in left.items():
+        Path(f"{path}{suffix}").write_bytes(content)
+    restored = restore(backup, url)
+    kept = [file for file in path.parent.iterdir() if ".replaced-" in file.name]
+    sprockets, _, production = everything(url)
+
+    assert 0 == restored.exit_code, restored.output
+    assert ([20, 21], 100) == ([sprocket["teeth"] for sprocket in sprockets], len(production))
+    assert sorted(left.values()) == sorted(file.read_bytes() for file in kept)
+
+
+def test_fault_38_a_damaged_database_is_kept_beside_the_restored_one(url: str, backup: Path) -> None:
+    """It is refused without --force; with it nothing is thrown away, and the file is as private as the old one."""
+    path = file_of(url)
+    expected = everything(url)
+    path.write_bytes(garbage := b"\xa5" * 8192)
+    path.chmod(0o640)
+    refused = restore(backup, url)
+    forced = restore(backup, url, "--force")
+    (kept,) = [file for file in path.parent.iterdir() if ".replaced-" in file.name]
+
+    assert (1, True) == (refused.exit_code, "is damaged" in refused.stderr)
+    assert 0 == forced.exit_code, forced.output
+    assert garbage == kept.read_bytes()
+    assert 0o640 == path.stat().st_mode & 0o777
+    assert expected == everything(url)
+
+
+def test_fault_38_a_damaged_database_is_not_replaced_under_a_server(url: str, backup: Path) -> None:
+    """The server would go on with the old file, and what it acknowledged would be gone."""
+    path = file_of(url)
+    path.write_bytes(garbage := b"\xa5" * 8192)
+    with locked(path):
+        refused = restore(backup, url, "--force")
+
+    assert (1, garbage) == (refused.exit_code, path.read_bytes())
+    assert "Stop that one first" in refused.stderr
+
+
+def test_fault_38_another_programs_database_is_not_restored_over(backup: Path, tmp_path: Path) -> None:
+    """Whatever is said: the address is wrong."""
+    foreign = tmp_path / "foreign.db"
+    with closing(apsw.Connection(str(foreign))) as connection:
+        connection.execute("CREATE TABLE theirs (id)")
+    before = foreign.read_bytes()
+    refused = [
+        restore(backup, f"sqlite:///{foreign}", "--force"),
+        restore(foreign, f"sqlite:///{tmp_path / 'new.db'}"),
+        run_command(None, "backup", str(tmp_path / "copy.db"), url=f"sqlite:///{foreign}"),
+        run_command(None, "check", url=f"sqlite:///{foreign}"),
+    ]
+
+    assert [1] * 4 == [done.exit_code for done in refused]
+    assert [] == [done.output for done in refused if "another program's database" not in done.output]
+    assert before == foreign.read_bytes()
+    assert not (tmp_path / "copy.db").exists()
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_database_is_no_backup_of_itself(url: str) -> None:
+    """Neither way, and by no other name for it."""
+    before = everything(url)
+    path = file_of(url)
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    refused = [
+        run_command(None, "backup", "--force", str(link), url=url),
+        run_command(None, "restore", "--force", str(link), url=url),
+    ]
+
+    assert [1, 1] == [done.exit_code for done in refused]
+    assert [] == [done.output for done in refused if "is the database itself" not in done.output]
+    assert before == everything(url)
+
+
+def test_a_backup_is_a_file_that_any_sqlite_reads(backup: Path) -> None:
+    """It is whole in itself, without a log beside it: it may be opened where nothing can be written."""
+    with closing(
+        apsw.Connection(f"file:{backup}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    ) as c:
+        assert "delete" == c.pragma("journal_mode")
+        assert (100,) == next(c.execute("SELECT count(*) FROM production"))
+
+
+def test_what_was_damaged_unnoticed_is_not_kept_as_a_backup(url: str, backup: Path) -> None:
+    """A backup of it would push out the good ones; the last one stays, and the sentence says what to do."""
+    before = backup.read_bytes()
+    damage(file_of(url))
+    failed = run_command(None, "backup", "--force", str(backup), url=url)
+
+    assert (1, before) == (failed.exit_code, backup.read_bytes())
+    assert "sprocket-factory restore" in failed.stderr
+    assert not list(backup.parent.glob(".sprocket-factory-*"))
+
+
+async def test_a_restored_database_may_be_opened_at_once(url: str, backup: Path) -> None:
+    """Whoever had it open meanwhile reads what was restored."""
+    database = await open_database(url)
+    try:
+        await database.all("SELECT * FROM sprockets")
+        with closing(apsw.Connection(str(file_of(url)))) as other:
+            other.execute("DELETE FROM production")
+        restored = restore_in_thread(backup, url)
+        rows = await database.all("SELECT count(*) FROM production")
+    finally:
+        await database.close()
+
+    assert (0, [(100,)]) == (restored.exit_code, rows)
+
+
+def restore_in_thread(backup: Path, url: str) -> Any:
+    """Run the command beside a running loop."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(restore(backup, url, "--force")))
+    thread.start()
+    thread.join()
+    return results[0]
