@@ -10,6 +10,7 @@ from sprocket_factory.commands.backup import backup
 from sprocket_factory.commands.check import check
 from sprocket_factory.commands.copy import copy
 from sprocket_factory.commands.demo import demo
+from sprocket_factory.commands.doctor import doctor
 from sprocket_factory.commands.export import export
 from sprocket_factory.commands.key import key
 from sprocket_factory.commands.load import load
@@ -25,7 +26,7 @@ def cli() -> None:
     """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
 
 
-for command in (serve, load, export, copy, migrate, backup, restore, check, key, demo):
+for command in (serve, load, export, copy, migrate, backup, restore, check, doctor, key, demo):
     cli.add_command(command)
 
 

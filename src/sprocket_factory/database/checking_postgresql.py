@@ -1,6 +1,9 @@
 """What a PostgreSQL database, or an archive of one, holds, and what is wrong with it."""
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 
@@ -74,3 +77,36 @@ async def look_into_archive(archive: Path, programs: str) -> Condition:
     """Return what an archive would restore, after reading all of it. Raises Unusable where it cannot be read."""
     contents = await read_archive(archive, find_programs(programs))
     return Condition(contents, tuple(newer_schema("postgresql", contents.schema)))
+
+
+class Server(NamedTuple):
+    """A server of PostgreSQL, and how it is set up."""
+
+    version: int
+    is_standby: bool
+    free_connections: int
+    """That it has for others than its administrator."""
+
+    clock_ahead: float
+    """By how many seconds its clock is ahead of this machine's."""
+
+    settings: Mapping[str, str]
+
+
+async def describe_server(place: ServerPlace) -> Server:
+    """Return how the server is set up. Raises Unusable."""
+    async with snapshot(place) as connection:
+        before = time.time()
+        clock = float(await connection.fetchval("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)"))
+        after = time.time()
+        settings = dict(await connection.fetch("SELECT name, setting FROM pg_settings"))
+        reserved = sum(
+            int(settings.get(name, 0)) for name in ("superuser_reserved_connections", "reserved_connections")
+        )
+        return Server(
+            connection.get_server_version().major,
+            bool(await connection.fetchval("SELECT pg_is_in_recovery()")),
+            int(settings["max_connections"]) - reserved,
+            clock - (before + after) / 2,
+            settings,
+        )

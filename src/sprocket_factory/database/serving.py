@@ -58,8 +58,8 @@ def locked(path: Path) -> Iterator[str | None]:
         raise Unusable(f"{file} cannot be made: {error.strerror}.", hint="Check the folder's permissions.") from error
     try:
         _keep_owner(descriptor, file.parent)
-        if not _is_free(descriptor):
-            yield os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        if not _is_free(descriptor, fcntl.LOCK_EX):
+            yield _written(descriptor)
             return
         with suppress(OSError):  # on a full disk nobody learns who it is, but still that there is one
             os.ftruncate(descriptor, 0)
@@ -75,11 +75,27 @@ def lock_file(path: Path) -> Path:
     return real.with_name(f"{real.name}-lock")
 
 
-def _is_free(descriptor: int) -> bool:
+def server_of(path: Path) -> str | None:
+    """Return the id of the process that serves the file; None where none does. Nothing is changed."""
+    try:
+        descriptor = os.open(lock_file(path), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _is_free(descriptor, fcntl.LOCK_SH) else _written(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _written(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+
+
+def _is_free(descriptor: int, lock: int) -> bool:
     """Take the lock, unless somebody keeps it for longer than one needs who only looks."""
     for _ in range(ATTEMPTS):
         with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
             return True
         time.sleep(PAUSE_SECONDS)
     return False
