@@ -25,6 +25,8 @@ MAX_FAULTS = 20
 
 MIGRATIONS = "migrations"
 
+NOT_OURS = ("sqlite_", "_litestream_")
+
 
 class Contents(NamedTuple):
     """The number of the newest migration, and how many rows each table has."""
@@ -134,11 +136,9 @@ def count_rows(connection: apsw.Connection) -> Contents:
 
 
 def tables_of(connection: apsw.Connection) -> set[str]:
-    """Return the names of all tables that are not SQLite's own."""
-    found = connection.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite@_%' ESCAPE '@'"
-    )
-    return {str(name) for (name,) in found}
+    """Return the names of all tables, but for those of SQLite's and Litestream's own."""
+    names = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    return {name for name in names if not name.startswith(NOT_OURS)}
 
 
 def newer_schema(engine: str, schema: int) -> list[str]:
