@@ -7,6 +7,7 @@ from benchmarks import (
     bulk,
     bulk_postgresql,
     durable_posts,
+    long_history_postgresql,
     one_sprocket,
     one_sprocket_postgresql,
     whole_list,
@@ -18,7 +19,7 @@ parser = build_parser("Measure the product against its targets.")
 folder = str(parser.parse_args().folder)
 scripts = [one_sprocket, authentication, durable_posts, whole_list, bulk]
 if has_programs():
-    scripts += [one_sprocket_postgresql, bulk_postgresql]
+    scripts += [one_sprocket_postgresql, bulk_postgresql, long_history_postgresql]
 code = max([script.main(["--folder", folder]) for script in scripts])
 if not has_programs():
     console.print(f"[yellow]left out[/]: what is measured on PostgreSQL. {MISSING}")

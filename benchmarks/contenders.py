@@ -51,7 +51,7 @@ def serve_baseline(name: str, folder: Path, database: Path | str | None = None) 
 
 @contextmanager
 def serve_product(folder: Path, address: str = "") -> Iterator[Contender]:
-    """Run the product as an operator would, under its default settings.
+    """Run the product as an operator would, under its default settings; but callers need no key.
 
     It stores in the PostgreSQL database at this address, or else in `product.db` in this folder.
     """
@@ -59,7 +59,8 @@ def serve_product(folder: Path, address: str = "") -> Iterator[Contender]:
 
     def argv_for(port: int) -> Sequence[str]:
         command = [sys.executable, "-m", "sprocket_factory", "serve"]
-        return [*command, "--port", str(port), "--database-url", address or f"sqlite:///{database}"]
+        url = address or f"sqlite:///{database}"
+        return [*command, "--port", str(port), "--database-url", url, "--anonymous-role", "engineer"]
 
     with serve(argv_for, build_environment(), folder, SPROCKETS_PATH) as server:
         yield Contender(name="product", server=server, database=address or database)
