@@ -1,10 +1,12 @@
 """What the service promises on PostgreSQL alone: how it starts, whose databases it takes, what it shows of secrets."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
+import asyncpg
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -12,7 +14,9 @@ from click.testing import CliRunner
 from harness import BASE_PATH, Program, run_program
 from postgresql_server import GUARDED, OWNER, PASSWORD, PostgreSQLServer
 from sprocket_factory.commands import cli
+from sprocket_factory.database import open_database
 from sprocket_factory.database.migrations import migrations_for
+from sprocket_factory.database.postgresql_pool import SERVER_SETTINGS
 
 AT_ONCE = 10
 
@@ -44,6 +48,29 @@ def test_ten_servers_that_start_at_once_all_serve(postgresql: PostgreSQLServer, 
 
     assert [(200, [])] * AT_ONCE == [(answer.status_code, answer.json()) for answer in answers]
     assert [migration.name for migration in migrations_for("postgresql")] == applied.split()
+
+
+async def test_no_limit_cuts_a_migration(postgresql: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index on years of records takes minutes, and another server waits as long, whatever else may take how long."""
+    monkeypatch.setattr("sprocket_factory.database.postgresql_pool.COMMAND_SECONDS", 0.2)
+    for limit in ("statement_timeout", "lock_timeout"):
+        monkeypatch.setitem(SERVER_SETTINGS, limit, "0.2s")
+    url = postgresql.bare_database()
+    other = await asyncpg.connect(url)
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY)")
+    opening = asyncio.create_task(open_database(url))
+    await asyncio.wait([opening], timeout=1)
+    is_waiting = not opening.done()
+    await transaction.rollback()
+    await other.close()
+    database = await opening
+    applied = await database.all("SELECT name FROM migrations ORDER BY number")
+    await database.close()
+
+    assert is_waiting
+    assert [migration.name for migration in migrations_for("postgresql")] == [name for (name,) in applied]
 
 
 @pytest.mark.parametrize("table", ["sprockets (theirs INTEGER)", "migrations (theirs INTEGER)"])

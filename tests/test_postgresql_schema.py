@@ -270,10 +270,16 @@ async def test_nothing_runs_inside_the_database(connection: Connection, sql: str
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"::\w", r"LISTEN|NOTIFY", r"(?i)pg_\w*advisory", r"CREATE (OR REPLACE )?(TRIGGER|FUNCTION|PROCEDURE|EXTENSION)"],
+    [
+        r"::\w",
+        r"LISTEN|NOTIFY",
+        r"(?i)pg_\w*advisory",
+        r"LOCK TABLE",
+        r"CREATE (OR REPLACE )?(TRIGGER|FUNCTION|PROCEDURE|EXTENSION)",
+    ],
 )
 def test_no_sql_asks_for_what_other_engines_lack(pattern: str) -> None:
-    """CAST is everybody's; LISTEN, advisory locks, triggers and functions are not."""
+    """CAST is everybody's; LISTEN, locks of tables and of numbers, triggers and functions are not."""
     texts = [file.read_text() for file in SOURCE.rglob("*.sql")]
     for file in [*SOURCE.glob("database/*.py"), *SOURCE.glob("entities/*.py")]:
         tree = ast.parse(file.read_text())

@@ -15,11 +15,10 @@ import asyncpg
 
 from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Transaction, Value, without_password
 from sprocket_factory.database.migrations import Migration, missing_migrations
+from sprocket_factory.database.postgresql_migrations import bring_up_to_date, newest_migration
 from sprocket_factory.database.postgresql_pool import (
     ACQUIRE_SECONDS,
-    FOR_EVER,
     LOST,
-    Connection,
     Pool,
     acquired,
     make_pool,
@@ -47,11 +46,6 @@ START_SECONDS = 10
 ALONG_AN_INDEX = "SET LOCAL enable_sort = off"
 """An index has the rows in this order. Whoever wants them all is thought to be served best by reading the whole table
 and sorting what is wanted; of thirty million records a factory's list then begins after seconds."""
-
-WITHOUT_LIMIT = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
-"""An index on years of records takes minutes, and so does waiting for who makes it."""
-
-NEWEST = "SELECT coalesce(max(number), 0) FROM migrations"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -172,7 +166,7 @@ async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQL
     """Open the database at this address and bring its schema up to date. Raises Unusable."""
     pool = await _connect(place)
     try:
-        applied = await _bring_up_to_date(pool, place, must_exist=must_exist)
+        applied = await bring_up_to_date(pool, place, must_exist=must_exist)
     except BaseException as error:
         await pool.close()
         raise _unusable(place, error) from error
@@ -183,7 +177,7 @@ async def missing_in_postgresql(place: ServerPlace) -> list[Migration]:
     """Return what the schema at this address still needs. Raises Unusable."""
     pool = await _connect(place)
     try:
-        return missing_migrations("postgresql", await _applied(pool))
+        return missing_migrations("postgresql", await newest_migration(pool))
     except asyncpg.PostgresError as error:
         raise _unusable(place, error) from error
     finally:
@@ -237,58 +231,3 @@ def _unusable(place: ServerPlace, error: BaseException) -> BaseException:
                 hint="Check the address, the password, and whether the database is running.",
             )
     return error
-
-
-async def _bring_up_to_date(pool: Pool, place: ServerPlace, *, must_exist: bool) -> int:
-    """Return the number of the newest migration before this; 0 where there was none. Raises Unusable."""
-    applied = await _applied(pool)
-    if must_exist and not applied:
-        raise Unusable(
-            f"There are no tables of ours at {without_password(place.url)}.",
-            hint="Check the address, or leave --must-exist out to make them.",
-        )
-    if missing_migrations("postgresql", applied):
-        await _migrate(pool)
-    return applied
-
-
-async def _applied(pool: Pool) -> int:
-    """Return the number of the newest migration, after any that is under way; 0 where there is none."""
-    async with acquired(pool, is_patient=True) as connection, connection.transaction():
-        await connection.execute(WITHOUT_LIMIT)
-        if await connection.fetchval("SELECT to_regclass('migrations')") is None:
-            return 0
-        return int(await connection.fetchval(NEWEST, timeout=FOR_EVER))
-
-
-async def _migrate(pool: Pool) -> None:
-    """Bring the schema up to date. Of many servers that start at once, one does it and the others wait."""
-    async with acquired(pool, is_patient=True) as connection:
-        while True:
-            try:
-                await _migrate_under_lock(connection)
-            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
-                # Another server makes the table of migrations at this moment; or another program has a table of ours.
-                if await connection.fetchval("SELECT to_regclass('migrations')") is None:
-                    raise
-            else:
-                return
-
-
-async def _migrate_under_lock(connection: Connection) -> None:
-    async with connection.transaction():
-        await connection.execute(WITHOUT_LIMIT)
-        if await connection.fetchval("SELECT to_regclass('migrations')") is None:
-            await connection.execute(
-                "CREATE TABLE migrations"
-                " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
-            )
-        await connection.execute("LOCK TABLE migrations IN ACCESS EXCLUSIVE MODE", timeout=FOR_EVER)
-        applied = await connection.fetchval(NEWEST)
-        for migration in missing_migrations("postgresql", applied):
-            await connection.execute(migration.sql, timeout=FOR_EVER)
-            await connection.execute(
-                "INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, now())",
-                migration.number,
-                migration.name,
-            )
