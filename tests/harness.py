@@ -22,6 +22,7 @@ import uvloop
 
 from sprocket_factory.app import build_app
 from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
+from sprocket_factory.database.postgresql_ordering import ONE_AT_A_TIME
 from sprocket_factory.database.sqlite_writer import SQLiteTransaction
 from sprocket_factory.entities.production_import import Merged, merge_production
 from sprocket_factory.server import GRACE_SECONDS, Server, address_of, listen, make_server
@@ -32,7 +33,7 @@ BASE_PATH = "/sprocketFactory/v1"
 NewDatabase = Callable[[], str]
 """Gives the address of a database in which nothing is stored yet."""
 
-TABLES = ("replays", "production", "factories", "sprockets", "keys")
+TABLES = ("replays", "production", "factories", "sprockets", "keys", "changes", "change_rows")
 
 START_SECONDS = 20
 
@@ -275,9 +276,13 @@ async def wait_in(tx: Transaction, event: threading.Event) -> None:
 
 async def forget_everything(tx: Transaction) -> None:
     """Remove all that is stored, and that ids were ever given."""
+    is_sqlite = isinstance(tx, SQLiteTransaction)
+    if not is_sqlite:
+        await tx.one(ONE_AT_A_TIME)  # nothing is on its way from one table to the other meanwhile
+        await tx.run("DELETE FROM new_changes")
     for table in TABLES:
         await tx.run(f"DELETE FROM {table}")
-    if isinstance(tx, SQLiteTransaction):
+    if is_sqlite:
         await tx.run("DELETE FROM sqlite_sequence")
         return
     for table in TABLES_WITH_IDS:

@@ -21,9 +21,11 @@ NewTarget = Callable[[], str]
 Damage = Callable[[list[Row]], list[Row]]
 """What becomes of the rows of a table on their way."""
 
+ACTUAL = "sprocket_production_actual"
+
 RECORDS = 3000
 
-LISTS = ("/sprockets", "/factories", "/production", "/keys")
+LISTS = ("/sprockets", "/factories", "/production", "/keys", "/changes")
 
 COMMAND = sys.modules["sprocket_factory.commands.copy"]  # the name itself is that of the command
 
@@ -78,6 +80,10 @@ def fill(url: str) -> str:
         body = "\n".join([header, *rows]).encode()
         created = admin.post("/production", content=body, headers={"Content-Type": "text/csv"}).json()["created"]
         assert RECORDS == created
+        for actual in (1, 2):  # which are stored, written over, and removed again
+            new = [{"factory_id": 1, "time": 1_500_000_000, "sprocket_production_goal": 7} | {ACTUAL: actual}]
+            admin.post("/production", json=new, params={"on_conflict": "replace"})
+        admin.delete("/production", params={"factory_id": 1, "time__gte": 1_500_000_000, "time__lt": 1_500_000_001})
         admin.post("/sprockets", json=a_sprocket(), headers={"Idempotency-Key": "kept"})
         key = make_key(service, "operator", 2)
         change_key(service, key.id, "expires_at", 4_000_000_000_000_000)
@@ -107,9 +113,25 @@ def test_a_copy_is_the_same_and_goes_on_as_the_original(source: Source, new_targ
         ]
 
     assert (0, source.lists) == (copied.exit_code, after)
-    assert f"Copied and compared: 3 sprockets, 2 factories, 2 keys, {RECORDS:,} production, 1 replays." in copied.stdout
+    counts = f"3 sprockets, 2 factories, 2 keys, {RECORDS:,} production, {len(source.lists[-1])} changes, 2 change_rows"
+    assert f"Copied and compared: {counts}, 1 replays." in copied.stdout
     assert "true" == replayed.headers["Idempotent-Replayed"]
     assert [4, 4] == new
+
+
+def test_the_record_of_changes_goes_on_in_the_copy(source: Source, new_target: NewTarget) -> None:
+    """Old rows are found under their changes, and whoever follows the changes goes on where he was."""
+    target = new_target()
+    copy(source.url, target)
+    changes = source.lists[-1]
+    many = [change["id"] for change in changes if change["spans"]][1:]
+    with serve(target) as service, Client(service.address) as admin:
+        old = [[row[ACTUAL] for row in admin.get(f"/changes/{position}/rows").json()] for position in many]
+        admin.delete("/sprockets/1")
+        behind = admin.get("/changes", params={"id__gt": changes[-1]["id"]}).json()
+
+    assert [[], [1], [2]] == old
+    assert [(changes[-1]["id"] + 1, "remove", "1")] == [(one["id"], one["action"], one["key"]) for one in behind]
 
 
 def test_a_key_opens_the_copy(source: Source, new_target: NewTarget) -> None:
@@ -256,7 +278,7 @@ async def columns_of(database: Database, engine: str) -> dict[str, set[str]]:
     if engine == "postgresql":
         rows = await database.all(
             "SELECT CAST(table_name AS text), CAST(column_name AS text) FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND table_name NOT IN ('migrations', 'outcomes')"
+            " WHERE table_schema = 'public' AND table_name NOT IN ('migrations', 'outcomes', 'new_changes')"
         )
     else:
         rows = await database.all(

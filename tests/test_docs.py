@@ -22,6 +22,8 @@ METHODS = {
     "/production/{factory_id}/{time}": ["get", "head", "put", "patch", "delete"],
     "/keys": ["get", "head", "post"],
     "/keys/{key_id}": ["get", "head", "delete"],
+    "/changes": ["get", "head"],
+    "/changes/{change_id}/rows": ["get", "head"],
     "/me": ["get", "head"],
 }
 
@@ -41,6 +43,7 @@ NUMBER_OF = {"type": "integer"}
 ROLE = {"enum": ["admin", "engineer", "operator", "viewer"]}
 OR_NULL = {"type": "null"}
 FACTORY_IDS = {"anyOf": [{"type": "array", "maxItems": 1000}, OR_NULL]}
+OBJECT_OR_NULL = {"anyOf": [{"type": "object"}, OR_NULL]}
 TIME_OR_NULL = {"anyOf": [TIME, OR_NULL]}
 KEY: dict[str, Document] = {
     "id": ID,
@@ -77,6 +80,20 @@ ENTITIES: dict[str, dict[str, Document]] = {
         "factory_ids": FACTORY_IDS | {"default": None},
         "expires_at": {"anyOf": [TIME, SECONDS, OR_NULL], "default": None},
     },
+    "Change": {
+        "id": ID,
+        "at": TIME,
+        "actor": TEXT,
+        "action": {"enum": ["create", "import", "remove", "replace", "revoke", "update"]},
+        "entity": {"enum": ["factory", "key", "production", "sprocket"]},
+        "key": TEXT,
+        "before": OBJECT_OR_NULL,
+        "after": OBJECT_OR_NULL,
+        "records": NUMBER_OF | {"minimum": 1},
+        "request_id": TEXT,
+        "spans": {"anyOf": [{"type": "array"}, OR_NULL]},
+    },
+    "Span": {"factory_id": ID, "from": TIME, "to": TIME, "records": NUMBER_OF},
     "Me": {"name": TEXT, "role": ROLE, "factory_ids": FACTORY_IDS, "expires_at": TIME_OR_NULL},
 }
 
@@ -99,9 +116,11 @@ LISTED = {
     "/production": "Production",
     "/production/{factory_id}": "Production",
     "/keys": "Key",
+    "/changes": "Change",
+    "/changes/{change_id}/rows": "Production",
 }
 
-NOT_ASKED_FOR = {"Key": {"factory_ids", "expires_at", "last_used_at"}}
+NOT_ASKED_FOR = {"Key": {"factory_ids", "expires_at", "last_used_at"}, "Change": {"before", "after", "spans"}}
 """What is shown in a list that can neither be filtered nor sorted by it."""
 
 SEARCHED = {"Factory", "Key"}

@@ -25,8 +25,9 @@ MATCHING = {
 }
 """What a type of SQLite's may be on PostgreSQL. Instants are whole microseconds there."""
 
-OF_ITS_OWN = "outcomes"
-"""What PostgreSQL has to keep beside what is stored: one writer to a file knows how its own COMMIT ended."""
+OF_ITS_OWN = "('outcomes', 'new_changes')"
+"""What PostgreSQL has to keep beside what is stored: one writer to a file knows how its own COMMIT ended, and in which
+order it made its changes."""
 
 INSTANT = re.compile("time|(.+_)?at")
 """What a column is called that holds one."""
@@ -117,7 +118,7 @@ async def schema_of_postgresql(connection: Connection) -> Schema:
         Column(*row)
         for row in await connection.fetch(
             "SELECT CAST(table_name AS text), CAST(column_name AS text), data_type, is_nullable = 'NO'"
-            f" FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '{OF_ITS_OWN}'"
+            f" FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT IN {OF_ITS_OWN}"
             ' ORDER BY table_name COLLATE "C", ordinal_position'
         )
     ]
@@ -128,7 +129,7 @@ async def schema_of_postgresql(connection: Connection) -> Schema:
         " ARRAY(SELECT trim('\"' FROM pg_get_indexdef(indexrelid, place, true))"
         "       FROM generate_series(1, indnkeyatts) AS place)"
         " FROM pg_index JOIN pg_class ON pg_class.oid = indrelid"
-        f" WHERE relnamespace = CAST('public' AS regnamespace) AND relname <> '{OF_ITS_OWN}'"
+        f" WHERE relnamespace = CAST('public' AS regnamespace) AND relname NOT IN {OF_ITS_OWN}"
     ):
         if is_primary:
             primary_keys[table] = tuple(covered)
@@ -240,7 +241,7 @@ async def test_nothing_counts_the_records_of_production(connection: Connection) 
     )
 
     assert [] == counted
-    assert sorted(TABLES_WITH_IDS) == [table for (table,) in sequences]
+    assert sorted([*TABLES_WITH_IDS, "new_changes"]) == [table for (table,) in sequences]
 
 
 async def test_every_instant_is_kept_as_one(connection: Connection) -> None:

@@ -54,6 +54,8 @@ LEAST_ROLES: dict[str, dict[str, str]] = {
     },
     "/keys": {"GET": "admin", "HEAD": "admin", "POST": "admin"},
     "/keys/{key_id}": {"GET": "admin", "HEAD": "admin", "DELETE": "admin"},
+    "/changes": {"GET": "admin", "HEAD": "admin"},
+    "/changes/{change_id}/rows": {"GET": "admin", "HEAD": "admin"},
     "/me": {"GET": "viewer", "HEAD": "viewer"},
 }
 
@@ -72,7 +74,7 @@ COUNTS = {"sprocket_production_actual": 1, "sprocket_production_goal": 2}
 OTHER_COUNTS = {"sprocket_production_actual": 3, "sprocket_production_goal": 4}
 OURS, THEIRS = 1, 2
 
-PATH_PARTS = {"sprocket_id": 1, "factory_id": 1, "key_id": 1, "time": TIME}
+PATH_PARTS = {"sprocket_id": 1, "factory_id": 1, "key_id": 1, "change_id": 1, "time": TIME}
 
 PARTS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/sprockets"): {"json": a_sprocket()},

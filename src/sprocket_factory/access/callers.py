@@ -42,6 +42,11 @@ class Caller(NamedTuple):
     factory_ids: frozenset[int] | None = None
     expires_at: int | None = None
 
+    @property
+    def actor(self) -> str:
+        """Who this is in the record of changes: its name, and what tells it from others of that name."""
+        return self.name if self.id == ANONYMOUS else f"{self.name} ({self.id})"
+
     def check_role(self, needed: str) -> None:
         """Raise Unauthenticated or Forbidden unless the caller may do what this role may."""
         if self.role is not None and RANKS[self.role] >= RANKS[needed]:

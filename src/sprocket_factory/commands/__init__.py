@@ -15,6 +15,7 @@ from sprocket_factory.commands.export import export
 from sprocket_factory.commands.key import key
 from sprocket_factory.commands.load import load
 from sprocket_factory.commands.migrate import migrate
+from sprocket_factory.commands.prune import prune
 from sprocket_factory.commands.restore import restore
 from sprocket_factory.commands.serve import serve
 from sprocket_factory.settings import ENVIRONMENT_PREFIX
@@ -26,7 +27,7 @@ def cli() -> None:
     """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
 
 
-for command in (serve, load, export, copy, migrate, backup, restore, check, doctor, key, demo):
+for command in (serve, load, export, copy, migrate, backup, restore, check, doctor, key, prune, demo):
     cli.add_command(command)
 
 

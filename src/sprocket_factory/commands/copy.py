@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told
 from sprocket_factory.database import Database, Row
+from sprocket_factory.entities.change import complete_changes
 from sprocket_factory.entities.copying import (
     TABLES,
     Table,
@@ -72,6 +73,7 @@ def copy(
 async def _copy(source: Settings, target: Settings, progress: Progress) -> dict[str, int]:
     async with opened_database(source) as here, opened_database(target) as there:
         job = Copy(here, there, progress)
+        await complete_changes(here)
         for table in TABLES:
             await _check_begun(job, table)
         for table in TABLES:

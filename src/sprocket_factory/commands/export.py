@@ -17,6 +17,7 @@ from sprocket_factory.database import Database
 from sprocket_factory.endpoints.formats import FORMATS, Format
 from sprocket_factory.endpoints.listing import filters_of, read_query
 from sprocket_factory.endpoints.parameters import check_parameters
+from sprocket_factory.entities.change import CHANGES, complete_changes
 from sprocket_factory.entities.factory import FACTORIES
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.listing import Listing, Query, read_list, stream_list
@@ -25,7 +26,12 @@ from sprocket_factory.entities.sprocket import SPROCKETS
 from sprocket_factory.errors import Unusable
 from sprocket_factory.settings import Settings
 
-LISTINGS: Mapping[str, Listing[Any]] = {"sprockets": SPROCKETS, "factories": FACTORIES, "production": PRODUCTION}
+LISTINGS: Mapping[str, Listing[Any]] = {
+    "sprockets": SPROCKETS,
+    "factories": FACTORIES,
+    "production": PRODUCTION,
+    "changes": CHANGES,
+}
 
 
 @click.command()
@@ -37,7 +43,7 @@ LISTINGS: Mapping[str, Listing[Any]] = {"sprockets": SPROCKETS, "factories": FAC
 )
 @settings_options(*DATABASE_SETTINGS, "max_ahead_seconds")
 def export(what: str, filters: tuple[str, ...], format_: str, output: Path | None, **flags: Any) -> None:
-    """Write all sprockets, factories or production, or those that the filters leave.
+    """Write all sprockets, factories, production or changes, or those that the filters leave.
 
     A filter is a parameter of the API's list: factory_id=1, time__gte=2021-01-21T00:00:00Z, sort=-time, limit=1000. A
     server may be running meanwhile: what is written is one consistent state.
@@ -93,6 +99,7 @@ async def _write(  # noqa: PLR0913, PLR0917 - what is written, how, and where to
     listing: Listing[Any], query: Query, format_: Format, file: IO[bytes], progress: Progress, settings: Settings
 ) -> None:
     async with opened_database(settings) as database:
+        await complete_changes(database)
         task = progress.add_task("", total=None)
         file.write(format_.begin())
         first = True

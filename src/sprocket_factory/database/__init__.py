@@ -24,8 +24,15 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-TABLES_WITH_IDS = ("sprockets", "factories", "keys")
+TABLES_WITH_IDS = ("sprockets", "factories", "keys", "changes")
 """Those whose ids the database gives."""
+
+
+class Author(NamedTuple):
+    """Who writes, in words that people understand, and for which request; its id is empty where there was none."""
+
+    name: str
+    request_id: str
 
 
 class ServerPlace(NamedTuple):
@@ -50,8 +57,11 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     """What a write function writes through. It ends when the function does: whole, or without a trace."""
 
-    by: str
+    by: Author
     """Who writes."""
+
+    new_changes: str
+    """The table that takes new entries for the record of changes (entities/change.py)."""
 
     async def lock(self, sql: str, **values: Value) -> Row | None:
         """Return the first row of a SELECT, and keep it as it is for everybody else until the transaction ends."""
@@ -61,6 +71,9 @@ class Transaction(Reader, Protocol):
 
     async def run(self, sql: str, **values: Value) -> int:
         """Run one statement and return how many rows it changed."""
+
+    async def run_last(self, sql: str, **values: Value) -> None:
+        """Run one INSERT before the transaction ends, behind all that is run until then or just now."""
 
     async def reserve_ids(self, table: str, last_id: int) -> None:
         """Let the table give no id up to this one any more. `table` is one of TABLES_WITH_IDS."""
@@ -101,14 +114,20 @@ class Database(ABC):
 
     @abstractmethod
     async def write(
-        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
+        self,
+        function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        by: str,
+        request_id: str = "",
+        alone: bool = False,
     ) -> T:
         """Run a write function in a transaction and return its result once that is durable.
 
         Args:
             function: Reads and writes through the transaction alone. It may be run again, so it keeps no state.
             args: What the function is given after the transaction.
-            by: Who writes; the function finds it as the transaction's `by`.
+            by: Who writes, in words that people understand.
+            request_id: For which request.
             alone: It may take seconds, so no other write shares its transaction: those that would have to wait too
                 long for it are refused instead.
 
@@ -145,6 +164,14 @@ class Database(ABC):
         Raises:
             Busy: More streams are open than the database allows. Raised before the first chunk.
             TooSlow: A chunk took longer to find than allowed.
+        """
+
+    @abstractmethod
+    async def order_changes(self) -> None:
+        """Let every change that is committed have its position in the record of changes.
+
+        Raises:
+            Refusal: It cannot be done now. What has its position keeps it.
         """
 
     @abstractmethod

@@ -13,9 +13,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
-from sprocket_factory.database import NO_VALUES, Database, Row, ServerPlace, Transaction, Value, without_password
+from sprocket_factory.database import (
+    NO_VALUES,
+    Author,
+    Database,
+    Row,
+    ServerPlace,
+    Transaction,
+    Value,
+    without_password,
+)
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.postgresql_migrations import bring_up_to_date, newest_migration
+from sprocket_factory.database.postgresql_ordering import Ordering
 from sprocket_factory.database.postgresql_pool import (
     ACQUIRE_SECONDS,
     LOST,
@@ -60,6 +70,7 @@ class PostgreSQLDatabase(Database):
         self.location = without_password(url)
         self.is_new = is_new
         self._pool = pool
+        self._ordering = Ordering(pool)
         # A stream holds a connection for as long as its reader takes, so others must be left for everybody else.
         # So does a scan for as long as it takes.
         self._max_streams = max(1, pool.max_size // 3)
@@ -83,11 +94,18 @@ class PostgreSQLDatabase(Database):
         return rows
 
     async def write(
-        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
+        self,
+        function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        by: str,
+        request_id: str = "",
+        alone: bool = False,
     ) -> T:
         """Run a write function in a transaction and return its result once that is durable."""
         with refusals_raised():
-            return await write(self._pool, function, args, by=by, alone=alone)
+            result = await write(self._pool, function, args, by=Author(by, request_id), alone=alone)
+        self._ordering.order_soon()
+        return result
 
     async def read(
         self,
@@ -134,6 +152,11 @@ class PostgreSQLDatabase(Database):
         finally:
             self._streams -= 1
 
+    async def order_changes(self) -> None:
+        """Let every change that is committed have its position in the record of changes."""
+        with refusals_raised():
+            await self._ordering.order()
+
     async def last_id(self, table: str) -> int:
         """Return the last id that the table has given."""
         row = await self.one(
@@ -159,6 +182,7 @@ class PostgreSQLDatabase(Database):
 
     async def close(self) -> None:
         """Finish what was begun and let go of every connection."""
+        await self._ordering.close()
         await self._pool.close()
 
 

@@ -2,9 +2,9 @@
 
 A write function is run again, out of sight, where the database asks for it: after a serialization failure, a deadlock,
 or because somebody else stored the same thing a moment earlier, which it then finds. So is one whose connection is lost
-before COMMIT was sent. Once COMMIT was sent nobody may guess. Every transaction stores a token of its own. Who stores
-it again afterwards meets it if the transaction was committed, waits for one that is just being committed, and otherwise
-keeps it from ever being committed. (A transaction's number proves nothing: after a crash it is given to another.)
+before COMMIT was sent. Once COMMIT was sent nobody may guess. So every transaction ends with a token of its own. Who
+stores it again afterwards meets it if the transaction was committed, waits for one that is just being committed, and
+otherwise keeps it from ever being committed. (A transaction's number proves nothing: after a crash it is given anew.)
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from sprocket_factory.database import Overtaken, Row, Value
+from sprocket_factory.database import Author, Overtaken, Row, Value
 from sprocket_factory.database.postgresql_pool import FOR_EVER, LOST, Connection, Pool, acquired, drop, translate
 from sprocket_factory.errors import Busy, NotNow, OutcomeUnknown
 
@@ -44,7 +44,7 @@ COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
 ROWS_A_TURN = 2000
 
-STORE_OUTCOME = "INSERT INTO outcomes (token, committed, at) VALUES ($1, true, now())"
+STORE_OUTCOME = "INSERT INTO outcomes (token, committed, at) VALUES (:token, true, now())"
 SETTLE_OUTCOME = (
     "INSERT INTO outcomes (token, committed, at) VALUES ($1, false, now())"
     " ON CONFLICT (token) DO UPDATE SET at = outcomes.at RETURNING committed"
@@ -62,10 +62,13 @@ T = TypeVar("T")
 class PostgreSQLTransaction:
     """A `Transaction` on one connection."""
 
-    def __init__(self, connection: Connection, by: str, timeout: float | None) -> None:
+    new_changes = "new_changes"
+
+    def __init__(self, connection: Connection, by: Author, timeout: float | None) -> None:
         self.by = by
         self._connection = connection
         self._timeout = timeout
+        self._last: tuple[str, dict[str, Value]] | None = None
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
@@ -90,11 +93,25 @@ class PostgreSQLTransaction:
         (row, *_) = await self.all(sql, **values)
         return row
 
-    async def run(self, sql: str, **values: Value) -> int:
+    async def run(self, sql: str, **values: Value | UUID) -> int:
         """Run one statement and return how many rows it changed."""
         query, names = translate(sql)
         status: str = await self._connection.execute(query, *[values[name] for name in names], timeout=self._timeout)
         return int(status.rpartition(" ")[2])
+
+    async def run_last(self, sql: str, **values: Value) -> None:
+        """Run one INSERT with the token at the end; the one that had that place before is run now."""
+        before, self._last = self._last, (sql, values)
+        if before is not None:
+            await self.run(before[0], **before[1])
+
+    async def end(self, token: UUID) -> None:
+        """Store the token, and in the same round trip what is to be run last."""
+        if self._last is None:
+            await self.run(STORE_OUTCOME, token=token)
+        else:
+            sql, values = self._last
+            await self.run(f"WITH outcome AS ({STORE_OUTCOME}) {sql}", token=token, **values)
 
     async def reserve_ids(self, table: str, last_id: int) -> None:
         """Let the table give no id up to this one any more."""
@@ -129,7 +146,7 @@ async def _in_turns(rows: Iterable[T]) -> AsyncGenerator[T]:
 
 
 async def write(
-    pool: Pool, function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], *, by: str, alone: bool
+    pool: Pool, function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], *, by: Author, alone: bool
 ) -> T:
     """Run a write function in a transaction and return its result once that is durable.
 
@@ -162,19 +179,20 @@ async def _run(  # noqa: PLR0913 - what is run, as what, and how
     function: Callable[..., Coroutine[Any, Any, T]],
     args: tuple[Any, ...],
     *,
-    by: str,
+    by: Author,
     alone: bool,
 ) -> T:
     """Begin a transaction and run the function in it; where it fails, leave nothing behind."""
     try:
         await connection.execute(BEGIN_ALONE if alone else BEGIN)
-        await connection.execute(STORE_OUTCOME, token)
-        timeout = FOR_EVER if alone else None
-        return await function(PostgreSQLTransaction(connection, by, timeout), *args)
+        tx = PostgreSQLTransaction(connection, by, FOR_EVER if alone else None)
+        result = await function(tx, *args)
+        await tx.end(token)
     except BaseException:
         with suppress(*LOST):  # a connection that is gone has rolled back already
             await connection.execute("ROLLBACK")
         raise
+    return result
 
 
 async def _commit(pool: Pool, connection: Connection, token: UUID) -> None:

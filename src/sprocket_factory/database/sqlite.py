@@ -15,7 +15,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import apsw
 
-from sprocket_factory.database import NO_VALUES, Database, Row, Transaction, Value
+from sprocket_factory.database import NO_VALUES, Author, Database, Row, Transaction, Value
 from sprocket_factory.database.checking import damaged
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer, refusal_for
@@ -83,10 +83,15 @@ class SQLiteDatabase(Database):
             raise refusal_for(error) from error
 
     async def write(
-        self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, by: str, alone: bool = False
+        self,
+        function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]],
+        *args: *Ts,
+        by: str,
+        request_id: str = "",
+        alone: bool = False,
     ) -> T:
         """Run a write function in the writer's next group and return its result once that is durable."""
-        return await self._writer.submit(function, args, by, alone=alone)
+        return await self._writer.submit(function, args, Author(by, request_id), alone=alone)
 
     async def read(
         self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
@@ -115,6 +120,9 @@ class SQLiteDatabase(Database):
                     yield chunk
         finally:
             self._streams -= 1
+
+    async def order_changes(self) -> None:
+        """Do nothing: the one writer has numbered them in the order in which they become visible."""
 
     async def last_id(self, table: str) -> int:
         """Return the last id that the table has given."""

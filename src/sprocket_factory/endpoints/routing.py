@@ -26,6 +26,7 @@ from sprocket_factory.endpoints.reading import JSON, read_id
 from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.version import Expected
 from sprocket_factory.errors import NotFound
+from sprocket_factory.observe import request_id_of
 
 BASE_PATH = "/sprocketFactory/v1"
 
@@ -85,4 +86,6 @@ class ApiRequest(Request[Any, Any, Any]):
         self, function: Callable[[Transaction, *Ts], Coroutine[Any, Any, T]], *args: *Ts, alone: bool = False
     ) -> T:
         """Run a write function for the caller. Refusals are those of the database and of the function."""
-        return await self.database.write(function, *args, by=self.caller.id, alone=alone)
+        return await self.database.write(
+            function, *args, by=self.caller.actor, request_id=request_id_of(self.scope), alone=alone
+        )

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from sprocket_factory.database import TABLES_WITH_IDS, Database, Row, Transaction
+from sprocket_factory.entities.change import CHANGES
 from sprocket_factory.entities.instant import to_text
 from sprocket_factory.errors import TooSlow
 
@@ -39,6 +40,12 @@ TABLES = (
         "production",
         ("factory_id", "time", "sprocket_production_actual", "sprocket_production_goal"),
         key=("factory_id", "time"),
+    ),
+    Table("changes", (*CHANGES.columns, "batch"), key=("id",)),
+    Table(
+        "change_rows",
+        ("batch", "factory_id", "time", "sprocket_production_actual", "sprocket_production_goal"),
+        key=("batch", "factory_id", "time"),
     ),
     Table(
         "replays",

@@ -5,9 +5,11 @@ from importlib.resources import files
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
 from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.change import Action, Entry, enter
 from sprocket_factory.entities.listing import Listing
 from sprocket_factory.entities.name import Name, check_name
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
@@ -101,34 +103,46 @@ async def add_factory(tx: Transaction, new: NewFactory) -> Factory:
         folded=new.name.casefold(),
         time_zone=new.time_zone,
     )
-    return Factory(*row)
+    factory = Factory(*row)
+    await enter(tx, Entry("create", "factory", str(factory.id), after=factory))
+    return factory
 
 
 async def change_factory(
     tx: Transaction, factory_id: int, changes: WholeFactory | FactoryChanges, expected: Expected = ANYTHING
 ) -> Factory:
-    """Change all or some of what is stored of a factory. Raises NotFound, Stale, and as add_factory."""
+    """Change all or some of what is stored of a factory; where nothing would be different, write nothing.
+
+    Raises:
+        NotFound: There is no such factory.
+        Stale: It is not what was expected.
+        Invalid, Conflict: As add_factory.
+    """
     _check(changes)
-    stored = await _expect(tx, factory_id, expected)
-    name = stored.name if changes.name is UNSET else changes.name
-    await _check_unique(tx, name, factory_id)
-    row = await tx.first(
-        "UPDATE factories SET name = :name, name_folded = :folded, time_zone = :time_zone WHERE id = :id"
-        " RETURNING id, name, time_zone",
+    before = await _expect(tx, factory_id, expected)
+    after = replace(before, **_members(changes))
+    if after == before:
+        return before
+    await _check_unique(tx, after.name, factory_id)
+    await tx.run(
+        "UPDATE factories SET name = :name, name_folded = :folded, time_zone = :time_zone WHERE id = :id",
         id=factory_id,
-        name=name,
-        folded=name.casefold(),
-        time_zone=stored.time_zone if changes.time_zone is UNSET else changes.time_zone,
+        name=after.name,
+        folded=after.name.casefold(),
+        time_zone=after.time_zone,
     )
-    return Factory(*row)
+    action: Action = "replace" if isinstance(changes, WholeFactory) else "update"
+    await enter(tx, Entry(action, "factory", str(factory_id), before, after))
+    return after
 
 
 async def remove_factory(tx: Transaction, factory_id: int, expected: Expected = ANYTHING) -> None:
     """Forget a factory. Raises NotFound or Stale, and Conflict where it has production: nothing of that is lost."""
-    await _expect(tx, factory_id, expected)
+    stored = await _expect(tx, factory_id, expected)
     if await tx.one("SELECT 1 FROM production WHERE factory_id = :id LIMIT 1", id=factory_id) is not None:
         raise Conflict(f"The factory {factory_id} has production.", hint="Remove that first: DELETE /production.")
     await tx.run("DELETE FROM factories WHERE id = :id", id=factory_id)
+    await enter(tx, Entry("remove", "factory", str(factory_id), before=stored))
 
 
 async def factory_ids(db: Reader) -> frozenset[int]:
@@ -154,6 +168,11 @@ async def ensure_factory(tx: Transaction, name: str, time_zone: str = "UTC") -> 
 def no_factory(factory_id: object) -> NotFound:
     """Return the refusal for an id that no factory has."""
     return NotFound(f"No factory has the id {factory_id}.", hint="GET /sprocketFactory/v1/factories lists them.")
+
+
+def _members(of: WholeFactory | FactoryChanges) -> dict[str, str]:
+    members = {"name": of.name, "time_zone": of.time_zone}
+    return {name: value for name, value in members.items() if value is not UNSET}
 
 
 def _check(new: NewFactory | WholeFactory | FactoryChanges) -> None:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.change import Entry, enter
 from sprocket_factory.entities.instant import AnyTime, Time, now, read_instant, to_datetime, to_text
 from sprocket_factory.entities.listing import Listing
 from sprocket_factory.entities.name import Name, check_name
@@ -167,7 +168,9 @@ async def add_key(tx: Transaction, new: NewKey, secret: str = "") -> KeyWithSecr
         created_at=now(),
         expires_at=expires_at,
     )
-    return KeyWithSecret(**msgspec.structs.asdict(key_of(*row)), secret=secret)
+    key = key_of(*row)
+    await enter(tx, Entry("create", "key", str(key.id), after=key))
+    return KeyWithSecret(**msgspec.structs.asdict(key), secret=secret)
 
 
 async def add_first_key(tx: Transaction, secret: str) -> bool:
@@ -184,12 +187,14 @@ async def remove_key(tx: Transaction, key_id: int, expected: Expected = ANYTHING
     row = await tx.lock(f"SELECT {_COLUMNS} FROM keys WHERE id = :id", id=key_id)
     if row is None:
         raise no_key(key_id)
-    check_expected(expected, key_of(*row))
+    key = key_of(*row)
+    check_expected(expected, key)
     await tx.run("DELETE FROM keys WHERE id = :id", id=key_id)
+    await enter(tx, Entry("revoke", "key", str(key_id), before=key))
 
 
 async def note_use(tx: Transaction, used: Sequence[tuple[int, int]]) -> None:
-    """Note when keys were used last: pairs of id and instant."""
+    """Note when keys were used last: pairs of id and instant. Nobody has changed anything, so no entry tells of it."""
     for key_id, at in used:
         await tx.run(
             "UPDATE keys SET last_used_at = :at WHERE id = :id AND (last_used_at IS NULL OR last_used_at < :at)",

@@ -149,7 +149,8 @@ def _conditions(listing: Listing[Any], filters: Sequence[Filter], values: dict[s
 
 def _parameter(listing: Listing[Any], column: str, name: str) -> str:
     """Return the place of a value. An engine that knows small integers must not take a large one for an error."""
-    return f"CAST(:{name} AS bigint)" if listing.columns[column] == "integer" else f":{name}"
+    is_integer = listing.columns.get(column, "integer") == "integer"  # what is not shown is the number of something
+    return f"CAST(:{name} AS bigint)" if is_integer else f":{name}"
 
 
 def _pattern(text: str) -> str:

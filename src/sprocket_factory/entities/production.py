@@ -3,12 +3,15 @@
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
-from sprocket_factory.database import Reader, Transaction
+from sprocket_factory.database import Overtaken, Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.change import Action, Span, new_batch
 from sprocket_factory.entities.factory import check_factory_exists
 from sprocket_factory.entities.instant import AnyTime, Time, to_datetime, to_text
 from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.production_change import enter_many, enter_record, keep_records
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import Conflict, NotFound
 
@@ -76,6 +79,9 @@ PRODUCTION = Listing(
     indexes=(("time", "factory_id"),),
 )
 
+OLD_PRODUCTION = PRODUCTION._replace(table="change_rows", indexes=(("batch", "factory_id", "time"),))
+"""What writes of many have replaced or removed; `batch` says which of them."""
+
 _FIND = (
     "SELECT sprocket_production_actual, sprocket_production_goal, time, factory_id"
     " FROM production WHERE factory_id = :factory_id AND time = :time"
@@ -114,32 +120,35 @@ async def add_production(tx: Transaction, key: Key, counts: Counts) -> tuple[Pro
 async def put_production(
     tx: Transaction, key: Key, counts: Counts, expected: Expected = ANYTHING
 ) -> tuple[Production, Outcome]:
-    """Create or replace a record. Raises Stale, and NotFound where there is no such factory."""
+    """Create or replace a record; where the same is stored, write nothing.
+
+    Raises:
+        Stale: What is stored is not what was expected.
+        NotFound: There is no such factory.
+    """
     row = await tx.lock(_FIND, **key._asdict())
     if row is None:
         await check_factory_exists(tx, key.factory_id)
     check_expected(expected, production_of(*row) if row is not None else None)
     if row is None:
         return await _insert(tx, key, counts), "created"
-    return await _update(tx, key, counts), "replaced"
+    before = production_of(*row)
+    after = await _store(tx, "replace", key, before, counts)
+    return after, "unchanged" if after is before else "replaced"
 
 
 async def change_production(
     tx: Transaction, key: Key, changes: CountChanges, expected: Expected = ANYTHING
 ) -> Production:
-    """Change one or both counts of a record. Raises NotFound or Stale."""
-    actual, goal, *_ = await _expect(tx, key, expected)
-    counts = Counts(
-        sprocket_production_actual=_or(changes.sprocket_production_actual, actual),
-        sprocket_production_goal=_or(changes.sprocket_production_goal, goal),
-    )
-    return await _update(tx, key, counts)
+    """Change one or both counts of a record; where they are so already, write nothing. Raises NotFound or Stale."""
+    return await _store(tx, "update", key, await _expect(tx, key, expected), changes)
 
 
 async def remove_production(tx: Transaction, key: Key, expected: Expected = ANYTHING) -> None:
     """Remove a record. Raises NotFound or Stale."""
-    await _expect(tx, key, expected)
+    stored = await _expect(tx, key, expected)
     await tx.run("DELETE FROM production WHERE factory_id = :factory_id AND time = :time", **key._asdict())
+    await enter_record(tx, "remove", *key, before=stored)
 
 
 async def remove_production_span(
@@ -151,10 +160,15 @@ async def remove_production_span(
 ) -> int:
     """Remove a factory's records from an instant up to, not including, another; return how many. Raises NotFound."""
     await check_factory_exists(tx, factory_id)
-    span = "FROM production WHERE factory_id = :factory_id AND time >= :since AND time < :until"
-    if not dry_run:
-        return await tx.run(f"DELETE {span}", factory_id=factory_id, since=since, until=until)
-    (count,) = await tx.first(f"SELECT count(*) {span}", factory_id=factory_id, since=since, until=until)
+    from_span = "FROM production WHERE factory_id = :factory_id AND time >= :since AND time < :until"
+    span = {"factory_id": factory_id, "since": since, "until": until}
+    count, first, last = await tx.first(f"SELECT count(*), min(time), max(time) {from_span}", **span)
+    if count and not dry_run:
+        batch = new_batch()
+        kept = await keep_records(tx, batch, from_span, **span)
+        if not count == kept == await tx.run(f"DELETE {from_span}", **span):
+            raise Overtaken
+        await enter_many(tx, "remove", [Span(factory_id, to_datetime(first), to_datetime(last), count)], batch)
     return int(count)
 
 
@@ -163,18 +177,14 @@ def no_production(key: Key) -> NotFound:
     return NotFound(f"Factory {key.factory_id} has no record at {to_text(key.time)}.", hint="PUT creates one.")
 
 
-def _or(change: int | UnsetType, stored: int) -> int:
-    return stored if change is UNSET else change
-
-
-async def _expect(tx: Transaction, key: Key, expected: Expected) -> tuple[int, int, int, int]:
-    """Return the row of a record as nobody else can change it now. Raises NotFound or Stale."""
+async def _expect(tx: Transaction, key: Key, expected: Expected) -> Production:
+    """Return a record as nobody else can change it now. Raises NotFound or Stale."""
     row = await tx.lock(_FIND, **key._asdict())
     if row is None:
         raise no_production(key)
-    check_expected(expected, production_of(*row))
-    actual, goal, time, factory_id = row
-    return actual, goal, time, factory_id
+    stored = production_of(*row)
+    check_expected(expected, stored)
+    return stored
 
 
 async def _insert(tx: Transaction, key: Key, counts: Counts) -> Production:
@@ -184,18 +194,31 @@ async def _insert(tx: Transaction, key: Key, counts: Counts) -> Production:
         f" VALUES (:factory_id, :time, :actual, :goal) {_RETURNING}",
         **_values(key, counts),
     )
-    return production_of(*row)
+    record = production_of(*row)
+    await enter_record(tx, "create", *key, after=record)
+    return record
 
 
-async def _update(tx: Transaction, key: Key, counts: Counts) -> Production:
-    row = await tx.first(
+async def _store(
+    tx: Transaction, action: Action, key: Key, before: Production, changes: Counts | CountChanges
+) -> Production:
+    after = replace(before, **_members(changes))
+    if after == before:
+        return before
+    await tx.run(
         "UPDATE production SET sprocket_production_actual = :actual, sprocket_production_goal = :goal"
-        f" WHERE factory_id = :factory_id AND time = :time {_RETURNING}",
-        **_values(key, counts),
+        " WHERE factory_id = :factory_id AND time = :time",
+        **_values(key, after),
     )
-    return production_of(*row)
+    await enter_record(tx, action, *key, before=before, after=after)
+    return after
 
 
-def _values(key: Key, counts: Counts) -> dict[str, int]:
+def _members(of: Counts | CountChanges) -> dict[str, int]:
+    members = {name: getattr(of, name) for name in of.__struct_fields__}
+    return {name: value for name, value in members.items() if value is not UNSET}
+
+
+def _values(key: Key, counts: Counts | Production) -> dict[str, int]:
     actual, goal = counts.sprocket_production_actual, counts.sprocket_production_goal
     return key._asdict() | {"actual": actual, "goal": goal}

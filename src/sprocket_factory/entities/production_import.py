@@ -13,8 +13,10 @@ from typing import IO, Literal
 
 from msgspec import Struct
 
-from sprocket_factory.database import Overtaken, Row, Transaction
+from sprocket_factory.database import Row, Transaction
 from sprocket_factory.entities.instant import to_text
+from sprocket_factory.entities.production_change import enter_many
+from sprocket_factory.entities.production_merge import compare_incoming, find_clashes, store_incoming
 from sprocket_factory.errors import Conflict, Fault, Invalid, Refusal, StorageFull, Unavailable
 
 OnConflict = Literal["error", "replace", "skip"]
@@ -112,92 +114,21 @@ async def merge_production(
         for row, (factory_id, time, actual, goal) in enumerate(spool, 1)
     )
     await _refuse_unknown_factories(tx)
-    created, unchanged, changes, repeated = await tx.first(
-        _COUNT_REPLACING if on_conflict == "replace" else _COUNT_KEEPING
-    )
-    differing = len(spool) - created - unchanged
+    is_replacing = on_conflict == "replace"
+    compared = await compare_incoming(tx, is_replacing=is_replacing)
+    differing = len(spool) - compared.created - compared.unchanged
     if differing and on_conflict == "error":
         raise await _clashes(tx, differing)
-    if changes and not dry_run and changes != await tx.run(_merge(on_conflict, repeated)):
-        raise Overtaken
+    if compared.spans and not dry_run:
+        batch = await store_incoming(tx, compared, is_replacing=is_replacing)
+        await enter_many(tx, "import", compared.spans, batch)
     return Merged(
         records=len(spool),
-        created=created,
-        replaced=differing if on_conflict == "replace" else 0,
-        unchanged=unchanged,
+        created=compared.created,
+        replaced=differing if is_replacing else 0,
+        unchanged=compared.unchanged,
         skipped=differing if on_conflict == "skip" else 0,
     )
-
-
-# What stands for a factory and time when a row's turn comes: under `replace` the row before it or else what is
-# stored, under `error` and `skip` what is stored or else the first row. `incoming` lies in the order of its key, so
-# the windows need no sorting.
-_COUNT_REPLACING = """
-SELECT count(*) FILTER (WHERE actual_before IS NULL),
-       count(*) FILTER (WHERE actual_before = actual AND goal_before = goal),
-       count(*) FILTER (WHERE is_last AND (actual_stored IS NULL OR actual_stored <> actual OR goal_stored <> goal)),
-       count(*) FILTER (WHERE NOT is_last)
-FROM (
-    SELECT incoming.actual, incoming.goal, lead(row_number) OVER same IS NULL AS is_last,
-           production.sprocket_production_actual AS actual_stored, production.sprocket_production_goal AS goal_stored,
-           coalesce(lag(incoming.actual) OVER same, production.sprocket_production_actual) AS actual_before,
-           coalesce(lag(incoming.goal) OVER same, production.sprocket_production_goal) AS goal_before
-    FROM incoming LEFT JOIN production USING (factory_id, time)
-    WINDOW same AS (PARTITION BY factory_id, time ORDER BY row_number)
-) AS compared
-"""
-_COMPARED_KEEPING = """
-    SELECT incoming.factory_id, incoming.time, incoming.row_number, incoming.actual, incoming.goal,
-           row_number() OVER same AS place, production.sprocket_production_actual AS actual_stored,
-           coalesce(production.sprocket_production_actual, first_value(incoming.actual) OVER same) AS actual_before,
-           coalesce(production.sprocket_production_goal, first_value(incoming.goal) OVER same) AS goal_before
-    FROM incoming LEFT JOIN production USING (factory_id, time)
-    WINDOW same AS (PARTITION BY factory_id, time ORDER BY incoming.row_number)
-"""
-_COUNT_KEEPING = f"""
-SELECT count(*) FILTER (WHERE actual_stored IS NULL AND place = 1),
-       count(*) FILTER (WHERE actual_before = actual AND goal_before = goal
-                        AND NOT (actual_stored IS NULL AND place = 1)),
-       count(*) FILTER (WHERE actual_stored IS NULL AND place = 1),
-       count(*) FILTER (WHERE place > 1)
-FROM ({_COMPARED_KEEPING}) AS compared
-"""
-_CLASHES = f"""
-SELECT row_number, factory_id, time, actual, goal, actual_before, goal_before
-FROM ({_COMPARED_KEEPING}) AS compared
-WHERE actual_before <> actual OR goal_before <> goal ORDER BY row_number LIMIT {MAX_FAULTS}
-"""
-_INSERT = """
-INSERT INTO production (factory_id, time, sprocket_production_actual, sprocket_production_goal)
-SELECT factory_id, time, actual, goal FROM incoming
-"""
-_FIRST_OF_ITS_KEY = """
-WHERE NOT EXISTS (SELECT 1 FROM incoming AS earlier WHERE earlier.factory_id = incoming.factory_id
-                  AND earlier.time = incoming.time AND earlier.row_number < incoming.row_number)
-"""
-_LAST_OF_ITS_KEY = """
-WHERE NOT EXISTS (SELECT 1 FROM incoming AS later WHERE later.factory_id = incoming.factory_id
-                  AND later.time = incoming.time AND later.row_number > incoming.row_number)
-"""
-_KEEP = """
-ORDER BY factory_id, time
-ON CONFLICT (factory_id, time) DO NOTHING
-"""
-_REPLACE = """
-ORDER BY factory_id, time
-ON CONFLICT (factory_id, time) DO UPDATE SET
-    sprocket_production_actual = excluded.sprocket_production_actual,
-    sprocket_production_goal = excluded.sprocket_production_goal
-WHERE production.sprocket_production_actual <> excluded.sprocket_production_actual
-   OR production.sprocket_production_goal <> excluded.sprocket_production_goal
-"""
-
-
-def _merge(on_conflict: OnConflict, repeated: int) -> str:
-    """Return the statement that stores the rows in the order of the key, one of each where some are repeated."""
-    if on_conflict == "replace":
-        return f"{_INSERT}{_LAST_OF_ITS_KEY if repeated else 'WHERE true'}{_REPLACE}"
-    return f"{_INSERT}{_FIRST_OF_ITS_KEY if repeated else 'WHERE true'}{_KEEP}"
 
 
 async def _refuse_unknown_factories(tx: Transaction) -> None:
@@ -213,7 +144,7 @@ async def _clashes(tx: Transaction, total: int) -> Conflict:
     return Conflict(
         f"{total:,} of the rows say otherwise than what is stored.",
         hint="Choose replace or skip as what to do on a conflict, or mend the rows.",
-        faults=[_clash(row) for row in await tx.all(_CLASHES)],
+        faults=[_clash(row) for row in await find_clashes(tx, MAX_FAULTS)],
         faults_total=total,
     )
 

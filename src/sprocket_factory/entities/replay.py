@@ -72,8 +72,8 @@ async def run_once(
     return answer, False
 
 
-async def forget_outdated(tx: Transaction) -> None:
-    """Let go of answers that are kept no longer, some at a time."""
+async def forget_outdated(tx: Transaction) -> int:
+    """Let go of answers that are kept no longer, some at a time; return of how many."""
     limit = now() - KEPT
     outdated = await tx.all(
         "SELECT caller, method, path, key FROM replays WHERE at <= :outdated ORDER BY at LIMIT :most",
@@ -83,3 +83,4 @@ async def forget_outdated(tx: Transaction) -> None:
     for caller, method, path, key in outdated:
         place = {"caller": caller, "method": method, "path": path, "key": key}
         await tx.run(f"DELETE {_THIS} AND at <= :outdated", **place, outdated=limit)
+    return len(outdated)

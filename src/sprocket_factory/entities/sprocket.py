@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
 from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.change import Action, Entry, enter
 from sprocket_factory.entities.listing import Listing
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import NotFound
@@ -76,29 +78,30 @@ async def add_sprocket(tx: Transaction, new: NewSprocket) -> Sprocket:
         " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
         **_members(new),
     )
-    return Sprocket(*row)
+    sprocket = Sprocket(*row)
+    await enter(tx, Entry("create", "sprocket", str(sprocket.id), after=sprocket))
+    return sprocket
 
 
 async def replace_sprocket(
     tx: Transaction, sprocket_id: int, new: NewSprocket, expected: Expected = ANYTHING
 ) -> Sprocket:
     """Replace what is stored of the sprocket with this id. Raises NotFound or Stale."""
-    await _expect(tx, sprocket_id, expected)
-    return await _store(tx, sprocket_id, _members(new))
+    return await _store(tx, "replace", await _expect(tx, sprocket_id, expected), new)
 
 
 async def change_sprocket(
     tx: Transaction, sprocket_id: int, changes: SprocketChanges, expected: Expected = ANYTHING
 ) -> Sprocket:
     """Change some of what is stored of the sprocket with this id. Raises NotFound or Stale."""
-    stored = await _expect(tx, sprocket_id, expected)
-    return await _store(tx, sprocket_id, _members(stored) | _members(changes))
+    return await _store(tx, "update", await _expect(tx, sprocket_id, expected), changes)
 
 
 async def remove_sprocket(tx: Transaction, sprocket_id: int, expected: Expected = ANYTHING) -> None:
     """Take the sprocket with this id out of the catalogue. Raises NotFound or Stale."""
-    await _expect(tx, sprocket_id, expected)
+    stored = await _expect(tx, sprocket_id, expected)
     await tx.run("DELETE FROM sprockets WHERE id = :id", id=sprocket_id)
+    await enter(tx, Entry("remove", "sprocket", str(sprocket_id), before=stored))
 
 
 async def add_missing_sprockets(tx: Transaction, wanted: Iterable[NewSprocket]) -> tuple[int, int]:
@@ -137,14 +140,18 @@ async def _expect(tx: Transaction, sprocket_id: int, expected: Expected) -> Spro
     return stored
 
 
-async def _store(tx: Transaction, sprocket_id: int, members: dict[str, float]) -> Sprocket:
-    row = await tx.first(
+async def _store(tx: Transaction, action: Action, before: Sprocket, changes: Struct) -> Sprocket:
+    """Store what is different about a sprocket. Where nothing is, nothing is written."""
+    after = replace(before, **_members(changes))
+    if after == before:
+        return before
+    await tx.run(
         "UPDATE sprockets SET teeth = :teeth, pitch_diameter = :pitch_diameter,"
-        " outside_diameter = :outside_diameter, pitch = :pitch WHERE id = :id"
-        " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
-        **members | {"id": sprocket_id},
+        " outside_diameter = :outside_diameter, pitch = :pitch WHERE id = :id",
+        **_members(after),
     )
-    return Sprocket(*row)
+    await enter(tx, Entry(action, "sprocket", str(after.id), before, after))
+    return after
 
 
 def _members(of: Struct) -> dict[str, float]:
