@@ -5,7 +5,7 @@ number 11 would miss 10, if that is committed later. So a write puts its entry i
 committed is moved on to `changes`, by one at a time and in the order of the numbers. The ids it gets there become
 visible in their order: they are positions that a reader goes on from, on any server, and data like any other, so that a
 dump, a copy or another cluster leaves them right. No open transaction holds up what others have committed.
-(docs/decisions/0012-one-table-of-changes.md weighs this against reading by `pg_snapshot_xmin`.)
+(docs/decisions/0013-one-table-of-changes.md weighs this against reading by `pg_snapshot_xmin`.)
 
 A writer puts its entry behind the statements of its write. Whoever has to wait for another's row, or is run again
 because of it, so takes the larger number; and when his entry is visible, so is the other's. Hence the changes of each
