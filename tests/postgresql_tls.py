@@ -13,7 +13,8 @@ from typing import Self
 
 from trustme import CA
 
-SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
+TLS_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
+GSSAPI_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x30"
 
 PIECE_BYTES = 65536
 
@@ -65,7 +66,11 @@ class TlsFront:
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.closing(writer):
-            if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
+            request = await reader.readexactly(len(TLS_REQUEST))
+            if request == GSSAPI_REQUEST:
+                writer.write(b"N")
+                return
+            if request != TLS_REQUEST:
                 self.refused += 1
                 return
             writer.write(b"S")

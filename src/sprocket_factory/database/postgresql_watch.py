@@ -28,8 +28,9 @@ SILENT_LOOKS = 8
 """So often is looked whether an answer has come. With the above a caller is told within two seconds. Looks are counted,
 not seconds: where this process itself, or the whole machine, has stood still, the time says nothing."""
 
-SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
-"""Whether it speaks TLS: the one thing that is answered before it is said who asks. (Protocol, section 54.7.)"""
+QUESTION = b"\0\0\0\x08\x04\xd2\x16\x30"
+"""Whether it speaks GSSAPI (GSSENCRequest of the protocol). It is answered before it is asked who comes, and whoever goes
+after the answer leaves no line in the server's log; after the like question about TLS a server that speaks it complains."""
 
 
 class Watch:
@@ -157,7 +158,7 @@ async def _knock(peer: Peer) -> bool:
     try:
         opened = asyncio.open_unix_connection(peer) if isinstance(peer, str) else asyncio.open_connection(*peer)
         reader, writer = await opened
-        writer.write(SSL_REQUEST)
+        writer.write(QUESTION)
         await reader.read(1)
     except (ConnectionRefusedError, ConnectionResetError):
         return True
