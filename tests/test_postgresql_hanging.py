@@ -5,15 +5,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 
 from harness import Client, Service, a_sprocket
 from postgresql_proxy import Proxy, Way
 from postgresql_server import PostgreSQLServer
+from postgresql_tls import TlsFront
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Unavailable
@@ -106,19 +109,25 @@ def test_fault_04_a_database_that_hangs_is_said_in_time(hanging: Hanging) -> Non
     assert 201 == written.status_code
 
 
-def test_what_only_takes_long_is_not_given_up(own_server: PostgreSQLServer) -> None:
+@pytest.mark.parametrize("way", ["straight", "by what answers at once"])
+def test_what_only_takes_long_is_not_given_up(own_server: PostgreSQLServer, tmp_path: Path, way: str) -> None:
     """As long as its server answers anybody, a statement may take its time, and is run once."""
     runs = 0
 
     async def sleep(tx: Transaction) -> None:
         nonlocal runs
         runs += 1
-        await tx.one("SELECT pg_sleep(2.5)")
+        await tx.one("SELECT pg_sleep(1.8)")
         await add_sprocket(tx, NEW)
 
-    with Service(Settings(database_url=own_server.new_database())) as service, Client(service.address) as viewer:
-        service.run(service.database.write, sleep, by="test")
-        stored = viewer.get("/sprockets").json()
+    url, authority = own_server.new_database(), trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    with TlsFront(url, authority, "localhost") as front:
+        if way != "straight":
+            url = f"{front.url('localhost')}?sslmode=verify-full&sslrootcert={tmp_path / 'authority.pem'}"
+        with Service(Settings(database_url=url)) as service, Client(service.address) as viewer:
+            service.run(service.database.write, sleep, by="test")
+            stored = viewer.get("/sprockets").json()
 
     assert (1, [1]) == (runs, [sprocket["id"] for sprocket in stored])
 
