@@ -29,8 +29,8 @@ SILENT_LOOKS = 8
 not seconds: where this process itself, or the whole machine, has stood still, the time says nothing."""
 
 QUESTION = b"\0\0\0\x08\x04\xd2\x16\x30"
-"""Whether it speaks GSSAPI (GSSENCRequest of the protocol). It is answered before it is asked who comes, and leaves no line
-in the server's log; after the like question about TLS a server that speaks it would complain."""
+"""Whether it speaks GSSAPI (GSSENCRequest of the protocol). It is answered before it is asked who comes, and leaves no
+line in the server's log; after the like question about TLS a server that speaks it would complain."""
 
 
 class Watch:
