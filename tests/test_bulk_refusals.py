@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import httpx
 import pytest
@@ -10,9 +11,11 @@ from bulk import (
     COLUMNS,
     FORMATS,
     HEADER,
+    MANY,
     MEGABYTE,
     NOBODY,
     PATIENCE_SECONDS,
+    START,
     Row,
     a_row,
     add_factory,
@@ -24,6 +27,7 @@ from bulk import (
     send,
     stored,
 )
+from faults import LITTLE_CPU_SECONDS
 from harness import BASE_PATH, Client, Service
 
 BAD = [
@@ -109,6 +113,39 @@ def test_a_few_bad_rows_are_counted_as_well(engineer: Client, factory_id: int, m
     clashing = send(engineer, media_type, FORMATS[media_type]([a_row(factory_id), a_row(factory_id, 0, 3)]))
 
     assert [(422, 2), (409, 1)] == [(answer.status_code, answer.json()["errors_total"]) for answer in (bad, clashing)]
+    assert [] == stored(engineer, factory_id)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("application/json", b"[" + b"1," * (8 * MEGABYTE - 2) + b"1]"),
+        ("application/json", b"[" + b"{}," * (5 * MEGABYTE) + b"{}]"),
+        ("application/x-ndjson", b"1\n" * (8 * MEGABYTE)),
+        ("application/x-ndjson", b"{}\n" * (5 * MEGABYTE)),
+        ("text/csv", HEADER + b",,,\n" * (4 * MEGABYTE)),
+    ],
+    ids=["array of numbers", "array of nothing", "lines of numbers", "lines of nothing", "empty cells"],
+)
+def test_fault_18_a_body_that_is_wrong_throughout_is_refused_at_little_cost(
+    engineer: Client, media_type: str, body: bytes
+) -> None:
+    """What is wrong is counted up to 100,000; then the rest is not looked at, and the refusal says so."""
+    start = time.process_time()
+    answer = send(engineer, media_type, body)
+    spent = time.process_time() - start
+
+    assert (422, 100, 100_000) == (answer.status_code, len(answer.json()["errors"]), answer.json()["errors_total"])
+    assert "What follows it was not looked at." in answer.json()["detail"]
+    assert spent < LITTLE_CPU_SECONDS
+
+
+def test_rows_of_factories_that_may_be_unknown_are_all_looked_at(engineer: Client, factory_id: int) -> None:
+    """A factory that is not known yet may be by the end, so there is nothing to give up for."""
+    body = HEADER + b"".join(b"%d,%d,1,2\n" % (NOBODY, START + second) for second in range(MANY + 1))
+    answer = send(engineer, "text/csv", body)
+
+    assert (422, MANY + 1) == (answer.status_code, answer.json()["errors_total"])
     assert [] == stored(engineer, factory_id)
 
 
@@ -280,6 +317,23 @@ def test_one_record_takes_no_parameter_for_many(engineer: Client, factory_id: in
     answer = engineer.post("/production", json=a_row(factory_id), params=parameters)
 
     assert (422, [*parameters]) == (answer.status_code, [error["pointer"] for error in answer.json()["errors"]])
+    assert [] == stored(engineer, factory_id)
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-ndjson"])
+@pytest.mark.parametrize("member", ['"time": "%s"', '"time": [[%s]]', '"%s": 1'])
+@pytest.mark.parametrize("size", [50_000, 3 * MEGABYTE])
+def test_a_record_of_over_a_megabyte_is_refused(
+    engineer: Client, factory_id: int, media_type: str, member: str, size: int
+) -> None:
+    """In whatever pieces it comes it is 400, whatever is wrong with it besides: no record is as large."""
+    row = json.dumps(a_row(factory_id, 1)).replace("}", f", {member % ('1' * MEGABYTE)}}}").encode()
+    body = b"\n".join([json.dumps(a_row(factory_id)).encode(), row])
+    content = in_pieces(body if "nd" in media_type else b"[" + body.replace(b"\n", b",") + b"]", size)
+    answer = send(engineer, media_type, content)
+
+    assert 400 == answer.status_code
+    assert "Row 2 is longer than 1,048,576 bytes" in answer.json()["detail"]
     assert [] == stored(engineer, factory_id)
 
 

@@ -1,5 +1,7 @@
 """`sprocket-factory load`: bring files of factories, production and sprockets into the database."""
 
+from collections import deque
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +14,9 @@ from rich.table import Table
 
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
-from sprocket_factory.endpoints.formats_reading import CsvReader, NdjsonReader, RecordReader
+from sprocket_factory.endpoints.formats_reading import RecordReader
+from sprocket_factory.endpoints.formats_reading_csv import CsvReader
+from sprocket_factory.endpoints.formats_reading_json import NdjsonReader
 from sprocket_factory.endpoints.reading import decode
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.production_import import OnConflict
@@ -77,9 +81,9 @@ def read_into(seed: Seed, path: Path, latest: int, progress: Progress) -> None:
             reader = READERS[path.suffix](seed.spool, latest)
             with path.open("rb") as file:
                 while block := file.read(BLOCK_BYTES):
-                    reader.feed(block)
+                    _at_once(reader.feed(block))
                     progress.advance(task, len(block))
-            reader.finish()
+            _at_once(reader.finish())
         else:
             raise Invalid(
                 f"Nothing is known of {path.suffix or 'no'} files.", hint=f"Name it .json, {', '.join(READERS)}."
@@ -87,6 +91,11 @@ def read_into(seed: Seed, path: Path, latest: int, progress: Progress) -> None:
     except Refusal as refusal:
         refusal.detail = f"{path}: {refusal.detail}"
         raise
+
+
+def _at_once(steps: Iterator[None]) -> None:
+    """Read on to the end. Nobody waits for his turn here."""
+    deque(steps, maxlen=0)
 
 
 async def _store(seeds: list[Seed], settings: Settings, on_conflict: OnConflict, *, allow_duplicates: bool) -> Report:

@@ -6,10 +6,11 @@ microseconds (entities/instant.py).
 
 import re
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar, TypeVarTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, TypeVarTuple
 from urllib.parse import unquote, urlsplit
 
 from sprocket_factory.database.migrations import Migration
@@ -19,6 +20,12 @@ Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
 
 NO_VALUES: Mapping[str, Value] = MappingProxyType({})
+
+STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
+"""Those of the table `incoming`."""
+
+Block: TypeAlias = "array[int]"
+"""Rows of `incoming`, up to a few thousand, one behind the other: eight bytes (`q`) for each of its columns."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -81,10 +88,10 @@ class Transaction(Reader, Protocol):
     async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert many rows as they are, each with a value for each of these columns."""
 
-    async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
+    async def stage(self, blocks: Iterable[Block]) -> None:
         """Put rows into the table `incoming` in place of what is there, for the statements that follow.
 
-        A row is factory_id, time, row_number, actual, goal. `rows` is read as it goes and never held whole.
+        The blocks are read as it goes and never held whole.
         """
 
 

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from sprocket_factory.database import Author, Overtaken, Row, Value
+from sprocket_factory.database import STAGED_COLUMNS, Author, Block, Overtaken, Row, Value
 from sprocket_factory.database.postgresql_pool import FOR_EVER, LOST, Connection, Pool, acquired, drop, translate
 from sprocket_factory.errors import Busy, NotNow, OutcomeUnknown
 
@@ -42,8 +42,6 @@ BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeou
 COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 """A time limit that strikes during COMMIT would leave everybody in doubt."""
 
-ROWS_A_TURN = 2000
-
 STORE_OUTCOME = "INSERT INTO outcomes (token, committed, at) VALUES (:token, true, now())"
 SETTLE_OUTCOME = (
     "INSERT INTO outcomes (token, committed, at) VALUES ($1, false, now())"
@@ -53,8 +51,6 @@ FORGET_OUTCOMES = "DELETE FROM outcomes WHERE at < now() - INTERVAL '1 hour'"
 WRITES_A_SWEEP = 1000
 
 dice = Random()  # noqa: S311 - it spreads attempts and sweeps; and it is no part of a sequence that others rely on
-
-STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
 
 T = TypeVar("T")
 
@@ -127,22 +123,22 @@ class PostgreSQLTransaction:
         """Insert many rows as they are."""
         await self._connection.copy_records_to_table(table, records=rows, columns=columns, timeout=self._timeout)
 
-    async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
+    async def stage(self, blocks: Iterable[Block]) -> None:
         """Put rows into the table `incoming` in place of what is there."""
         staging = files("sprocket_factory.database").joinpath("staging.postgresql.sql").read_text(encoding="utf-8")
         await self._connection.execute(staging)
         await self._connection.copy_records_to_table(
-            "incoming", records=_in_turns(rows), columns=STAGED_COLUMNS, timeout=self._timeout
+            "incoming", records=_in_turns(blocks), columns=STAGED_COLUMNS, timeout=self._timeout
         )
         await self._connection.execute("ANALYZE incoming", timeout=self._timeout)
 
 
-async def _in_turns(rows: Iterable[T]) -> AsyncGenerator[T]:
-    """Give the rows, and others their turn now and then: the driver takes rows as fast as they come."""
-    for number, row in enumerate(rows):
-        if number % ROWS_A_TURN == 0:
-            await asyncio.sleep(0)
-        yield row
+async def _in_turns(blocks: Iterable[Block]) -> AsyncGenerator[tuple[int, ...]]:
+    """Give the rows, and others their turn after each block: the driver takes rows as fast as they come."""
+    for block in blocks:
+        await asyncio.sleep(0)
+        for row in zip(*[iter(block)] * len(STAGED_COLUMNS), strict=True):
+            yield row
 
 
 async def write(

@@ -10,20 +10,15 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
-from sprocket_factory.database import Author, Row, Value
+from sprocket_factory.database import STAGED_COLUMNS, Author, Block, Row, Value
 from sprocket_factory.errors import Busy, Refusal, StorageFull, TooSlow, Unavailable
 
 BUSY_SECONDS = 5
 """How long a write waits for others, in this process or another, before it is refused."""
-
-STAGED_ROWS = 1000
-"""Staged by one statement. Each gives up the interpreter's lock and waits to get it back: row by row, a million rows
-took 10 s beside eight busy connections, and 3 by the thousand. A longer statement would not be cached by apsw."""
 
 MAX_GROUP = 1000
 MAX_WAITING = 10_000
@@ -103,14 +98,18 @@ class SQLiteTransaction:
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from our own tables
         self._own_connection().executemany(sql, rows)
 
-    async def stage(self, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
-        """Put rows into the table `incoming` in place of what is there."""
+    async def stage(self, blocks: Iterable[Block]) -> None:
+        """Put rows into the table `incoming` in place of what is there.
+
+        A block is one statement. Each gives up the interpreter's lock and waits to get it back: row by row, a million
+        rows took 10 s beside eight busy connections, and 3 by the thousand. Of over 1,300 rows it would be so long
+        that apsw parses it anew each time.
+        """
         connection = self._own_connection()
         connection.execute("DELETE FROM incoming")
-        rest = iter(rows)
-        while block := list(islice(rest, STAGED_ROWS)):
-            places = ",".join(["(?,?,?,?,?)"] * len(block))
-            connection.execute(f"INSERT INTO incoming VALUES {places}", list(chain.from_iterable(block)))  # noqa: S608
+        for block in blocks:
+            places = ",".join(["(?,?,?,?,?)"] * (len(block) // len(STAGED_COLUMNS)))
+            connection.execute(f"INSERT INTO incoming VALUES {places}", block.tolist())  # noqa: S608
 
     def _own_connection(self) -> apsw.Connection:
         if threading.get_ident() != self._thread:

@@ -1,41 +1,44 @@
-"""The formats in which many records come in: CSV and NDJSON, read as they arrive, and JSON arrays.
+"""What the readers of many records have in common: CSV, NDJSON and JSON arrays come in through one.
 
-A reader is fed bytes in any pieces and checks what they hold into a spool. It remembers the first wrong rows and
-counts the rest, so that one look at the refusal is enough to mend a file.
+A reader is fed bytes in any pieces and checks what they hold into a spool: many rows at once where all of them are of
+the plainest form, and else one by one, to the same end. It remembers the first wrong rows and counts the rest, so that
+one look at the refusal is enough to mend a file.
 """
 
-import csv
-import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Iterable
-from operator import itemgetter
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import perf_counter
+from typing import TypeVar
 
-import msgspec
-
-from sprocket_factory.endpoints.lenient import pointer_to
-from sprocket_factory.endpoints.reading import decode
-from sprocket_factory.entities import MAX_ID
-from sprocket_factory.entities.instant import read_instant
-from sprocket_factory.entities.production import MAX_COUNT, NewProduction
+from sprocket_factory.entities.instant import InstantReader
 from sprocket_factory.entities.production_import import MAX_FAULTS, Spool
-from sprocket_factory.errors import Fault, Invalid, Refusal, Unreadable, nearest, shown
+from sprocket_factory.errors import Fault, Invalid, Refusal, Unreadable
 
 MAX_LINE_BYTES = 1024 * 1024
 
-MAX_DIGITS = len(str(MAX_ID))
+MAX_COUNTED = 100_000
+"""Once so many things are wrong, the rest is not looked at: a body that is wrong throughout may cost no more than one
+that is right."""
 
-COLUMNS = ("factory_id", "time", "sprocket_production_actual", "sprocket_production_goal")
+STEP_SECONDS = 0.001
+"""How long a reader goes on before others have their turn. Rows that are read at once are so many that it takes as
+long."""
+
+T = TypeVar("T")
 
 
 class RecordReader(ABC):
-    """Reads production records from bytes into a spool."""
+    """Reads production records from bytes into a spool.
+
+    What reads is a generator of steps of about STEP_SECONDS each, between which others may have their turn. It has to
+    be run to its end.
+    """
 
     def __init__(
         self,
         spool: Spool,
         latest: int,
-        factory_ids: Container[int] | None = None,
+        factory_ids: frozenset[int] | None = None,
         check_factory: Callable[[int], None] | None = None,
     ) -> None:
         """Begin to read.
@@ -48,43 +51,56 @@ class RecordReader(ABC):
             check_factory: Raises a refusal for a factory that the caller may not write for.
         """
         self._spool = spool
-        self._latest = latest
         self._factory_ids = factory_ids
         self._check_factory = check_factory
+        self._cleared: set[int] = set()
+        self._instants = InstantReader(latest)
         self._doubtful = 0
-        self._rules = {"time": lambda time: read_instant(time, latest)}
         self._pending = b""
         self._rows = 0
         self._faults: list[Fault] = []
         self._faults_total = 0
 
-    def feed(self, data: bytes) -> None:
-        """Read as many whole lines as there are by now. Raises Unreadable."""
+    def feed(self, data: bytes) -> Iterator[None]:
+        """Read as many whole lines as there are by now, step by step. Raises Unreadable."""
+        if self._gave_up():
+            return
         self._pending += data
         end = self._pending.rfind(b"\n") + 1
-        lines, rest = self._pending[:end], self._pending[end:]
-        if lines and self._take(lines):
-            self._pending = rest
+        if end and self._is_whole(self._pending[:end]):
+            lines, self._pending = self._pending[:end], self._pending[end:]
+            yield from self._take(lines)
         if len(self._pending) > MAX_LINE_BYTES:
-            raise Unreadable(
-                f"Row {self._rows + 1} is longer than {MAX_LINE_BYTES:,} bytes, or never closes a quotation."
-            )
+            raise self._too_long()
 
-    def finish(self) -> None:
+    def finish(self) -> Iterator[None]:
         """Read what is left. Raises Unreadable, and Invalid where a row is wrong: the first hundred are named."""
-        if self._pending and not self._take(self._pending):
-            raise Unreadable(f"Row {self._rows + 1} opens a quotation mark and never closes it.")
+        if self._pending and not self._gave_up():
+            if not self._is_whole(self._pending):
+                raise Unreadable(f"Row {self._rows + 1} opens a quotation mark and never closes it.")
+            yield from self._take(self._pending)
         if self._faults_total > self._doubtful:
-            raise Invalid(
-                f"{self._faults_total:,} things are wrong in {self._rows:,} rows.",
-                faults=self._faults,
-                faults_total=self._faults_total,
-            )
+            raise Invalid(self._verdict(), faults=self._faults, faults_total=self._faults_total)
         self._spool.finish()
 
+    def _is_whole(self, lines: bytes) -> bool:
+        """Return whether the last of these lines is the end of a row."""
+        return bool(lines)
+
     @abstractmethod
-    def _take(self, lines: bytes) -> bool:
-        """Read these whole lines, or return False where they end within a row."""
+    def _take(self, lines: bytes) -> Iterator[None]:
+        """Read these whole rows, step by step."""
+
+    def _take_each(self, rows: Iterable[T], take: Callable[[T], None]) -> Iterator[None]:
+        """Read rows one by one, for as long as it makes sense, with a step whenever it is time for one."""
+        began = perf_counter()
+        for row in rows:
+            take(row)
+            if self._gave_up():
+                return
+            if perf_counter() - began > STEP_SECONDS:
+                yield
+                began = perf_counter()
 
     def _keep(self, factory_id: int, time: int, actual: int, goal: int) -> None:
         if self._check_factory is not None:
@@ -94,111 +110,44 @@ class RecordReader(ABC):
             self._fault("/factory_id", f"No factory has the id {factory_id}.")
         self._spool.add(factory_id, time, actual, goal)
 
+    def _keep_all(
+        self, factory_ids: Sequence[int], times: Sequence[int], actuals: Sequence[int], goals: Sequence[int]
+    ) -> bool:
+        """Keep rows that came at once, or return False, and keep none, where anything may be said of a factory."""
+        if not self._are_cleared(set(factory_ids)):
+            return False
+        self._rows += len(times)
+        self._spool.extend(factory_ids, times, actuals, goals)
+        return True
+
+    def _are_cleared(self, factory_ids: set[int]) -> bool:
+        if self._factory_ids is None:
+            return self._check_factory is None
+        if not factory_ids <= self._cleared:
+            if not factory_ids <= self._factory_ids:
+                return False
+            try:
+                for factory_id in factory_ids:
+                    if self._check_factory is not None:
+                        self._check_factory(factory_id)
+            except Refusal:
+                return False  # row by row it is found where it stands
+            self._cleared |= factory_ids
+        return True
+
     def _fault(self, pointer: str, detail: str) -> None:
         self._faults_total += 1
         if len(self._faults) < MAX_FAULTS:
             self._faults.append(Fault(pointer, detail, self._rows))
 
+    def _gave_up(self) -> bool:
+        """Return whether so much is wrong that the rest does not matter. Doubtful rows may turn out to be right."""
+        return self._faults_total >= MAX_COUNTED and self._faults_total > self._doubtful
 
-class NdjsonReader(RecordReader):
-    """One JSON object on each line; blank lines are passed over."""
+    def _verdict(self) -> str:
+        if self._gave_up():
+            return f"{self._faults_total:,} things are wrong by row {self._rows:,}. What follows it was not looked at."
+        return f"{self._faults_total:,} things are wrong in {self._rows:,} rows."
 
-    def take_rows(self, rows: Iterable[bytes | msgspec.Raw]) -> None:
-        """Read JSON texts, one record each."""
-        for row in rows:
-            self._rows += 1
-            text = bytes(row)
-            if len(text) > MAX_LINE_BYTES:
-                self._fault("", f"The row is longer than {MAX_LINE_BYTES:,} bytes.")
-            else:
-                self._take_row(text)
-
-    def _take(self, lines: bytes) -> bool:
-        self.take_rows(line for line in lines.split(b"\n") if line.strip())
-        return True
-
-    def _take_row(self, text: bytes) -> None:
-        try:
-            row = decode(text, NewProduction, self._rules)
-            time = read_instant(row.time, self._latest)
-        except Refusal as refusal:
-            for fault in refusal.faults or (Fault("/time" if isinstance(refusal, Invalid) else "", str(refusal)),):
-                self._fault(fault.pointer, fault.detail)
-            return
-        self._keep(row.factory_id, time, row.sprocket_production_actual, row.sprocket_production_goal)
-
-
-class CsvReader(RecordReader):
-    """RFC 4180 with a header row that names the columns in any order; a byte order mark is passed over."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._cells_of: Callable[[list[str]], tuple[str, ...]] | None = None
-
-    def finish(self) -> None:
-        """Read what is left. Raises as any reader's, and Invalid where there is no header row."""
-        super().finish()
-        if self._cells_of is None:
-            raise Invalid("There is no header row.", hint=f"It names the columns: {','.join(COLUMNS)}.")
-
-    def _take(self, lines: bytes) -> bool:
-        if lines.count(b'"') % 2:
-            return False  # a quoted cell goes on behind these lines
-        try:
-            text = lines.decode("utf-8-sig" if self._cells_of is None else "utf-8")
-            for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
-                if cells:
-                    self._take_cells(cells)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise Unreadable(f"The CSV cannot be read after row {self._rows}: {error}.") from error
-        return True
-
-    def _take_cells(self, cells: list[str]) -> None:
-        if self._cells_of is None:
-            self._cells_of = _columns(cells)
-            return
-        self._rows += 1
-        if len(cells) != len(COLUMNS):
-            self._fault("", f"The row has {len(cells)} cells, the header {len(COLUMNS)}.")
-            return
-        factory_id, time, actual, goal = self._cells_of(cells)
-        before = self._faults_total
-        row = (
-            self._whole_number("factory_id", factory_id, 1, MAX_ID),
-            self._instant(time),
-            self._whole_number("sprocket_production_actual", actual, 0, MAX_COUNT),
-            self._whole_number("sprocket_production_goal", goal, 0, MAX_COUNT),
-        )
-        if self._faults_total == before:
-            self._keep(*row)
-
-    def _whole_number(self, column: str, cell: str, least: int, most: int) -> int:
-        if (
-            cell.isascii()
-            and cell.isdigit()
-            and len(cell) <= len(str(MAX_ID))
-            and least <= (number := int(cell)) <= most
-        ):
-            return number
-        self._fault(f"/{column}", f"{shown(cell)} is no whole number from {least} to {most}.")
-        return 0
-
-    def _instant(self, cell: str) -> int:
-        try:
-            return read_instant(cell, self._latest)
-        except Invalid as refusal:
-            self._fault("/time", str(refusal))
-            return 0
-
-
-def _columns(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
-    """Return what picks the cells of a row in the order of COLUMNS. Raises Invalid for a header that is none."""
-    faults = [
-        Fault(pointer_to(name), f"There is no column {shown(name)}.{nearest(name, COLUMNS)}")
-        for name in [name for name in header if name not in COLUMNS][:MAX_FAULTS]
-    ]
-    faults += [Fault(f"/{name}", f"The column {name} is missing.") for name in COLUMNS if name not in header]
-    faults += [Fault(f"/{name}", f"The column {name} is there twice.") for name in COLUMNS if header.count(name) > 1]
-    if faults:
-        raise Invalid("The header row is not that of production records.", faults=faults)
-    return itemgetter(*(header.index(name) for name in COLUMNS))
+    def _too_long(self) -> Unreadable:
+        return Unreadable(f"Row {self._rows + 1} is longer than {MAX_LINE_BYTES:,} bytes, or never closes a quotation.")

@@ -95,7 +95,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "It can be read, but a member, a row, a parameter or a header is unknown, missing, or not what it must be."
         " Nothing of it is stored.",
         "`errors` names each place and what is wrong there: a JSON pointer into the body or the name of a parameter,"
-        " and for many records the row, counted from 1. The first 100 are listed; `errors_total` counts all.",
+        " and for many records the row, counted from 1. The first 100 are listed; `errors_total` counts all. Only once"
+        " 100,000 things are wrong with records, the rest is not looked at, and `detail` says by which row that was.",
     ),
     errors.TooMany: Kind(
         "too-many",

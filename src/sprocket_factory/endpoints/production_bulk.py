@@ -1,6 +1,7 @@
 """Production over HTTP, many records at once; and one, which comes to the same path."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import closing
 from typing import get_args
 
@@ -8,7 +9,9 @@ import msgspec
 from litestar.types import ASGIApp
 
 from sprocket_factory.endpoints.answers import Answer, stored
-from sprocket_factory.endpoints.formats_reading import CsvReader, NdjsonReader, RecordReader
+from sprocket_factory.endpoints.formats_reading import RecordReader
+from sprocket_factory.endpoints.formats_reading_csv import CsvReader
+from sprocket_factory.endpoints.formats_reading_json import ArrayReader, NdjsonReader
 from sprocket_factory.endpoints.parameters import (
     BOOLEAN,
     TIME,
@@ -28,7 +31,6 @@ from sprocket_factory.endpoints.reading import (
     read_pieces,
     read_whole,
     too_large,
-    unreadable,
 )
 from sprocket_factory.endpoints.replay import Once, once
 from sprocket_factory.endpoints.routing import ApiRequest, delete, post
@@ -49,10 +51,6 @@ from sprocket_factory.errors import Conflict, NotFound
 READERS: dict[str, type[RecordReader]] = {"text/csv": CsvReader, "application/x-ndjson": NdjsonReader}
 
 MAX_ARRAY_BYTES = 16 * 1024 * 1024
-
-SLICE_BYTES = 8 * 1024
-SLICE_ROWS = 100
-"""What is checked at a time, before others have their turn."""
 
 ON_CONFLICT: tuple[OnConflict, ...] = get_args(OnConflict)
 
@@ -141,29 +139,31 @@ async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIAp
 
 
 async def _post_array(request: ApiRequest, post_once: Once, body: bytes) -> ASGIApp:
-    try:
-        rows = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise unreadable(error) from error
     with closing(Spool()) as spool:
-        reader = NdjsonReader(spool, request.latest, await factory_ids(request.database), request.caller.check_factory)
-        for place in range(0, len(rows), SLICE_ROWS):
-            reader.take_rows(rows[place : place + SLICE_ROWS])
-            await asyncio.sleep(0)
-        reader.finish()
+        reader = await _reader(request, ArrayReader, spool)
+        await _in_turns(reader.feed(body))
+        await _in_turns(reader.finish())
         return await _merge(request, post_once, spool)
 
 
 async def _post_lines(request: ApiRequest, post_once: Once, reader_type: type[RecordReader]) -> ASGIApp:
     with closing(Spool()) as spool:
-        reader = reader_type(spool, request.latest, await factory_ids(request.database), request.caller.check_factory)
+        reader = await _reader(request, reader_type, spool)
         async for piece in read_pieces(request):
             post_once.feed(piece)
-            for place in range(0, len(piece), SLICE_BYTES):
-                reader.feed(piece[place : place + SLICE_BYTES])
-                await asyncio.sleep(0)
-        reader.finish()
+            await _in_turns(reader.feed(piece))
+        await _in_turns(reader.finish())
         return await _merge(request, post_once, spool)
+
+
+async def _reader(request: ApiRequest, reader_type: type[RecordReader], spool: Spool) -> RecordReader:
+    return reader_type(spool, request.latest, await factory_ids(request.database), request.caller.check_factory)
+
+
+async def _in_turns(steps: Iterator[None]) -> None:
+    """Read on to the end, and let others have their turn after each step."""
+    for _ in steps:
+        await asyncio.sleep(0)
 
 
 async def _merge(request: ApiRequest, post_once: Once, spool: Spool) -> ASGIApp:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ HARMLESS = {"", "charset=utf-8", "header=present"}
 
 MAX_OBJECT_BYTES = 2 * 1024 * 1024
 """To say what is wrong with a JSON text it is read as a whole, and nobody else is served meanwhile."""
+
+_fields = cache(msgspec.structs.fields)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -174,7 +177,7 @@ def _repeats(in_path: Mapping[str, Settled], name: str, value: Any) -> bool:
 
 
 def _faults(members: dict[str, Any], type_: type[T], rules: Rules, in_path: Mapping[str, Settled]) -> Iterator[Fault]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+    fields = {field.encode_name: field for field in _fields(type_)}
     unknown = [name for name in members if name not in fields and name not in in_path]
     for place, name in enumerate(unknown):
         proposal = nearest(name, fields) if place < MAX_PROPOSALS else ""

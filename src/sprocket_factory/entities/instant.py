@@ -5,8 +5,9 @@ A whole number is exact, sorts and subtracts without surprises, and is the same 
 
 import re
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, cast
 
 from msgspec import Meta
 
@@ -44,6 +45,8 @@ _SECONDS = re.compile(r"(-?)(0|[1-9][0-9]{0,24})(?:\.([0-9]{1,24}))?", re.ASCII)
 _MAX_SECONDS = 10**12
 _LEAP_SECOND = "60"
 _MAX_DECIMALS = 6
+_HOUR = len("2021-01-21T02")
+_MAX_REMEMBERED = 10_000
 
 
 def now() -> int:
@@ -82,6 +85,60 @@ def read_instant(value: str | float, latest: int) -> int:
             f"The time {_shown(value)} is outside {to_text(EARLIEST)} to {to_text(latest)}.", hint=_hint(value)
         )
     return instant
+
+
+class InstantReader:
+    """Reads instants as read_instant does, and many at once in a fraction of the time.
+
+    Of times that follow one another most share their hour, and what stands behind the hour comes again each hour. So
+    both are looked up where they were met before.
+    """
+
+    def __init__(self, latest: int) -> None:
+        self._latest = latest
+        self._hours = _Memory(_hour)
+        self._rests = _Memory(_rest)
+
+    def read(self, value: str | float) -> int:
+        """Return the instant that an outside value names. Raises Invalid as read_instant."""
+        return read_instant(value, self._latest)
+
+    def read_all(self, values: Sequence[str | float]) -> list[int]:
+        """Return the instants that outside values name. Raises Invalid as read_instant."""
+        hours, rests = self._hours, self._rests
+        try:
+            instants = [hours[text[:_HOUR]] + rests[text[_HOUR:]] for text in cast("Sequence[str]", values)]
+            if EARLIEST <= min(instants) <= max(instants) <= self._latest:
+                return instants
+        except (TypeError, ValueError, Invalid):
+            pass  # there are none, some are numbers, or one is nothing at all
+        return [read_instant(value, self._latest) for value in values]
+
+
+class _Memory(dict[str, int]):
+    """What texts were read as."""
+
+    def __init__(self, read: Callable[[str], int]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _MAX_REMEMBERED:
+            self.clear()
+        self[text] = number = self._read(text)
+        return number
+
+
+def _hour(text: str) -> int:
+    """Return the instant at which an hour begins, written as `2021-01-21T02`. Raises Invalid."""
+    if text.endswith("24"):  # the calendar may take it for midnight, but only if nothing but zeros follow
+        raise Invalid("There is no hour 24.")
+    return _from_text(f"{text}:00:00Z")
+
+
+def _rest(text: str) -> int:
+    """Return how long after its hour begins what is written as `:06:58Z` or `:06:58.25+01:00`. Raises Invalid."""
+    return _from_text(f"1980-01-01T00{text}") - EARLIEST
 
 
 def _from_text(text: str) -> int:

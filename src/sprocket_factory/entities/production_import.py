@@ -1,19 +1,19 @@
-"""Many production records at once: checked one by one into a spool as they arrive, then merged in one write.
+"""Many production records at once: checked into a spool as they arrive, then merged in one write.
 
 Nothing is locked while rows arrive, memory stays flat however many there are, and the merge stores all of them or none.
 """
 
 import errno
-import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import IO, Literal
 
 from msgspec import Struct
 
-from sprocket_factory.database import Row, Transaction
+from sprocket_factory.database import STAGED_COLUMNS, Block, Row, Transaction
 from sprocket_factory.entities.instant import to_text
 from sprocket_factory.entities.production_change import enter_many
 from sprocket_factory.entities.production_merge import compare_incoming, find_clashes, store_incoming
@@ -25,8 +25,10 @@ MAX_FAULTS = 100
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
 
-_PACKED = struct.Struct("<qqII")
-_READ_BYTES = _PACKED.size * 4096
+_WIDTH = len(STAGED_COLUMNS)
+_BLOCK_ROWS = 1000
+_EMPTY_ROW = bytes(_WIDTH * array("q").itemsize)
+_BLOCK_BYTES = len(_EMPTY_ROW) * _BLOCK_ROWS
 
 
 class Merged(Struct, frozen=True, kw_only=True):
@@ -48,34 +50,59 @@ class Spool:
         except OSError as error:
             raise _no_room(error) from error
         self._rows = 0
+        self._unwritten: Block = array("q")
 
     def add(self, factory_id: int, time: int, actual: int, goal: int) -> None:
         """Keep one row. A negative factory id stands for a factory that the merge will know. Raises StorageFull."""
-        try:
-            self._file.write(_PACKED.pack(factory_id, time, actual, goal))
-        except OSError as error:
-            raise _no_room(error) from error
         self._rows += 1
+        self._unwritten.extend((factory_id, time, self._rows, actual, goal))
+        if len(self._unwritten) >= _WIDTH * _BLOCK_ROWS:
+            self._write()
+
+    def extend(
+        self, factory_ids: Sequence[int], times: Sequence[int], actuals: Sequence[int], goals: Sequence[int]
+    ) -> None:
+        """Keep rows that come as columns of one length. Raises StorageFull."""
+        numbers = range(self._rows + 1, self._rows + len(times) + 1)
+        block = array("q", _EMPTY_ROW * len(times))
+        for place, column in enumerate((factory_ids, times, numbers, actuals, goals)):
+            block[place::_WIDTH] = array("q", column)
+        self._rows += len(times)
+        self._unwritten += block
+        self._write()
 
     def finish(self) -> None:
         """Write out what is still held in memory. Raises StorageFull."""
+        self._write()
         try:
             self._file.flush()
         except OSError as error:
             raise _no_room(error) from error
 
+    def blocks(self, factory_ids: Mapping[int, int] = NO_IDS) -> Iterator[Block]:
+        """Give the rows from the first on, with these ids in place of the negative ones. Raises StorageFull."""
+        self.finish()
+        self._file.seek(0)
+        while data := self._file.read(_BLOCK_BYTES):
+            block = array("q", data)
+            if factory_ids:
+                block[::_WIDTH] = array("q", [factory_ids.get(id_, id_) for id_ in block[::_WIDTH]])
+            yield block
+
     def __len__(self) -> int:
         return self._rows
-
-    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
-        self._file.seek(0)
-        while block := self._file.read(_READ_BYTES):
-            yield from _PACKED.iter_unpack(block)
 
     def close(self) -> None:
         """Let go of the file."""
         with suppress(OSError):  # what could not be written is let go of all the same
             self._file.close()
+
+    def _write(self) -> None:
+        try:
+            self._file.write(self._unwritten)
+        except OSError as error:
+            raise _no_room(error) from error
+        self._unwritten = array("q")
 
 
 def _no_room(error: OSError) -> Refusal:
@@ -109,10 +136,7 @@ async def merge_production(
         Invalid: A row names a factory that does not exist.
         Conflict: Under `error`, at least one row clashes; the first hundred are named.
     """
-    await tx.stage(
-        (factory_ids.get(factory_id, factory_id), time, row, actual, goal)
-        for row, (factory_id, time, actual, goal) in enumerate(spool, 1)
-    )
+    await tx.stage(spool.blocks(factory_ids))
     await _refuse_unknown_factories(tx)
     is_replacing = on_conflict == "replace"
     compared = await compare_incoming(tx, is_replacing=is_replacing)
