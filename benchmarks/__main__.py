@@ -7,6 +7,7 @@ from benchmarks import (
     bulk,
     bulk_postgresql,
     durable_posts,
+    hostile,
     long_history_postgresql,
     one_sprocket,
     one_sprocket_postgresql,
@@ -17,7 +18,7 @@ from benchmarks.report import build_parser, console
 
 parser = build_parser("Measure the product against its targets.")
 folder = str(parser.parse_args().folder)
-scripts = [one_sprocket, authentication, durable_posts, whole_list, bulk]
+scripts = [one_sprocket, authentication, hostile, durable_posts, whole_list, bulk]
 if has_programs():
     scripts += [one_sprocket_postgresql, bulk_postgresql, long_history_postgresql]
 code = max([script.main(["--folder", folder]) for script in scripts])

@@ -76,6 +76,16 @@ def load_product(folder: Path, *files: Path) -> None:
         raise RuntimeError(f"load ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
+def make_key(folder: Path, role: str) -> str:
+    """Make a key of this role in `product.db` in this folder and return it. Raises RuntimeError if that is refused."""
+    command = [sys.executable, "-m", "sprocket_factory", "key", "add", f"the {role}", "--role", role]
+    argv = [*command, "--database-url", f"sqlite:///{folder / 'product.db'}"]
+    done = subprocess.run(argv, check=False, env=build_environment(), cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"key add ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout.split()[-1]
+
+
 def list_sprocket_paths(contender: Contender) -> list[str]:
     """Return the path of every sprocket there is."""
     url = f"http://127.0.0.1:{contender.server.port}{SPROCKETS_PATH}"
@@ -93,9 +103,9 @@ def count_rows(contender: Contender, table: str) -> int:
         connection.close()
 
 
-def get_sprockets(contender: Contender, paths: Sequence[str], connections: int, seconds: float) -> Load:
-    """Ask for single sprockets on so many connections for so many seconds."""
-    options = ["--connections", str(connections), "--seconds", str(seconds)]
+def get_sprockets(contender: Contender, paths: Sequence[str], connections: int, seconds: float, key: str = "") -> Load:
+    """Ask for single sprockets on so many connections for so many seconds, with this key if there is one."""
+    options = ["--connections", str(connections), "--seconds", str(seconds), "--key", key]
     return finish_load(start_load(contender.server.port, paths, *options))
 
 

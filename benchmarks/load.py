@@ -154,9 +154,11 @@ def find_rate(load: Load) -> float:
     return count_answers(load) / load.seconds
 
 
-def build_request(method: str, path: str, body: bytes) -> bytes:
+def build_request(method: str, path: str, body: bytes, key: str = "") -> bytes:
     """Return the bytes of one request; a body is taken for JSON."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n"
+    if key:
+        head += f"Authorization: Bearer {key}\r\n"
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
@@ -206,13 +208,14 @@ def main() -> None:
     parser.add_argument("--requests", type=float, default=math.inf, help="stop after so many")
     parser.add_argument("--method", default="GET")
     parser.add_argument("--body", default="", help="a JSON text")
+    parser.add_argument("--key", default="", help="sent with every request")
     parser.add_argument("paths", nargs="+", help="asked for in turn")
     options = parser.parse_args()
     if options.seconds == options.requests == math.inf:
         parser.error("one of --seconds and --requests is needed")
     # Nothing here makes cycles, and a collection would be read as a slow server.
     gc.disable()
-    requests = [build_request(options.method, path, options.body.encode()) for path in options.paths]
+    requests = [build_request(options.method, path, options.body.encode(), options.key) for path in options.paths]
     load = uvloop.run(ask(requests, options.port, options.connections, options.seconds, options.requests))
     print(msgspec.json.encode(load).decode())
 

@@ -1,9 +1,11 @@
 """What the tests of bad inputs share: a service with one of each thing, odd texts, and requests as they travel."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -49,6 +51,9 @@ WITHOUT_BODY = [
 ]
 """Every other operation, HEAD left out."""
 
+HEAD = f"GET {BASE_PATH}/sprockets HTTP/1.1\r\nHost: x\r\nX-Slow: and so on\r\n".encode()
+"""One that does not end."""
+
 LITTLE_CPU_SECONDS = 2
 
 SQL = [
@@ -75,9 +80,9 @@ patiently = hypothesis_settings(
 
 
 @contextmanager
-def one_of_each(database_url: str, *, max_body_bytes: int = 256 * 1024 * 1024) -> Iterator[Service]:
+def one_of_each(database_url: str, **settings: int) -> Iterator[Service]:
     """Run a service with one sprocket, one factory and one record: what is refused leaves them as they are."""
-    with Service(Settings(database_url=database_url, max_body_bytes=max_body_bytes)) as running:
+    with Service(Settings(database_url=database_url, **settings)) as running:  # type: ignore[arg-type]  # numbers alone
         with Client(running.address) as engineer:
             engineer.post("/sprockets", json=BODIES["/sprockets/1"])
             engineer.post("/factories", json=BODIES["/factories/1"])
@@ -136,6 +141,23 @@ def request(method: bytes, target: bytes, *headers: bytes) -> bytes:
     host = [] if any(header.startswith(b"Host:") for header in headers) else [b"Host: x"]
     lines = [method + b" " + BASE_PATH.encode() + target + b" HTTP/1.1", *host, b"Connection: close", *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def begun_body(media_type: str = "text/csv", length: int = 10_000_000, path: str = "/production") -> bytes:
+    """Return a request of which the body has not begun."""
+    headers = [f"Content-Type: {media_type}".encode(), b"Content-Length: %d" % length]
+    return kept_alive(request(b"POST", path.encode(), *headers))
+
+
+def connected(address: str) -> socket.socket:
+    """Return a connection of its own to a service."""
+    url = httpx.URL(address)
+    return socket.create_connection((url.host, url.port or 80), timeout=10)
+
+
+def kept_alive(head: bytes) -> bytes:
+    """Return the head of a request without its wish that the connection be closed."""
+    return head.replace(b"Connection: close\r\n", b"")
 
 
 def status_of(answer: bytes) -> int:

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import httpx
 import uvloop
 
-from sprocket_factory.app import build_app
+from sprocket_factory.app import build_app, limits_of
 from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
 from sprocket_factory.database.postgresql_ordering import ONE_AT_A_TIME
 from sprocket_factory.database.sqlite_writer import SQLiteTransaction
@@ -158,6 +158,15 @@ class Service:
         """Wait until it has ended."""
         self._thread.join()
 
+    def let_seconds_pass(self, count: int) -> None:
+        """Let so many seconds go by for those who keep it waiting, within an instant."""
+        self.run(self._tick, count)
+
+    async def _tick(self, count: int) -> None:
+        for _ in range(count):
+            self._server.tick()
+            await asyncio.sleep(0)
+
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a coroutine function in the service's own loop and return what it returns."""
         return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.loop).result(START_SECONDS)
@@ -168,8 +177,9 @@ class Service:
             self.settings.database_url,
             connections=self.settings.database_connections,
             through_proxy=self.settings.database_through_proxy,
+            max_streams=self.settings.max_lists,
         )
-        self._server = make_server(build_app(self.settings, self.database))
+        self._server = make_server(build_app(self.settings, self.database), limits_of(self.settings))
         self._told = asyncio.Event()
         serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         self.loop.call_soon(self._ready.set)

@@ -70,12 +70,12 @@ def may_be_read(operator: Client) -> bool:
     return operator.head("/production").status_code == 200
 
 
-def rest_of(connection: socket.socket) -> bytes:
-    """Return the last bytes that still come on a connection until it ends."""
+def rest_of(connection: socket.socket, most: int = 64) -> bytes:
+    """Return the last bytes that still come on a connection until it ends, so many at most."""
     end = b""
     try:
         while data := connection.recv(1024 * 1024):
-            end = (end + data)[-64:]
+            end = (end + data)[-most:]
     except ConnectionResetError:
         pass
     return end

@@ -1,6 +1,9 @@
 """Faults 29, 30, 31 and 35: callers without a right key, guessing, and headers that say what is not so."""
 
+import itertools
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from types import SimpleNamespace
@@ -11,7 +14,7 @@ import pytest
 from faults import get, request, status_of
 from harness import BASE_PATH, TLS, Client, Service
 from keyholders import WRONG_KEY, caller, change_key, make_key
-from sprocket_factory.access import callers
+from sprocket_factory.access import limits
 from sprocket_factory.entities.key import Role
 from sprocket_factory.settings import Settings
 
@@ -20,27 +23,26 @@ INVALID = 'Bearer error="invalid_token"'
 MOST_WRONG_KEYS = 20
 WINDOW_SECONDS = 60
 
+TIMES = 100
+"""Each guess is timed so often, in turn with the others, so that a busy machine falls on all of them."""
+
 
 class Clock:
-    """A clock that goes on only when it is told to."""
+    """A clock that goes on only when it is told to. Each begins when all that the last one saw is forgotten."""
+
+    begins = itertools.count(100_000, 100_000)
 
     def __init__(self) -> None:
-        self.seconds = 1000.0
+        self.seconds = float(next(self.begins))
 
     def monotonic(self) -> float:
         """Return what it shows."""
         return self.seconds
 
 
-@pytest.fixture
-def settings(database_url: str) -> Settings:
-    """Return the settings of a service that has no key yet."""
-    return Settings(database_url=database_url)
-
-
-@pytest.fixture
-def service(settings: Settings) -> Iterator[Service]:
-    """Run a service that asks everybody for a key."""
+@pytest.fixture(scope="module")
+def running(settings: Settings) -> Iterator[Service]:
+    """Run one service for all these tests, that asks everybody for a key."""
     with Service(settings, anonymous_role="none") as running:
         yield running
 
@@ -52,11 +54,11 @@ def stranger(service: Service) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the clock by which wrong keys are counted."""
     hands = Clock()
-    monkeypatch.setattr(callers, "time", SimpleNamespace(monotonic=hands.monotonic))
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=hands.monotonic))
     return hands
 
 
@@ -197,7 +199,7 @@ def test_fault_30_two_authorization_headers_are_none(
     assert INVALID.encode() in answer
 
 
-def test_fault_31_after_twenty_wrong_keys_in_a_minute_an_address_has_to_wait(stranger: Client, clock: Clock) -> None:
+def test_fault_31_after_twenty_wrong_keys_in_a_minute_an_address_has_to_wait(stranger: Client) -> None:
     """The 21st is 429 and says how long; the 20 before it are 401."""
     before = [guess(stranger).status_code for _ in range(MOST_WRONG_KEYS)]
     answer = guess(stranger)
@@ -205,7 +207,6 @@ def test_fault_31_after_twenty_wrong_keys_in_a_minute_an_address_has_to_wait(str
     assert [401] * MOST_WRONG_KEYS == before
     assert (429, "/problems/too-many") == (answer.status_code, answer.json()["type"])
     assert 1 <= int(answer.headers["Retry-After"]) <= WINDOW_SECONDS + 1
-    assert clock.seconds == 1000
 
 
 def test_fault_31_every_sort_of_wrong_key_counts(service: Service, stranger: Client) -> None:
@@ -295,6 +296,24 @@ def test_fault_31_guesses_further_apart_are_never_too_many(stranger: Client, clo
     assert {401} == statuses
 
 
+def test_fault_31_time_tells_nothing(service: Service, stranger: Client, clock: Clock) -> None:
+    """A guess that is nearly a key is refused no later and no sooner than one that is far from any."""
+    secret, expired = (make_key(service, "admin") for _ in range(2))
+    change_key(service, expired.id, "expires_at", 1)
+    guesses = [WRONG_KEY, secret.secret[:-1] + "!", secret.secret[:8], expired.secret]
+    took: dict[str, list[float]] = {key: [] for key in guesses}
+    for _ in range(TIMES):
+        for key in guesses:
+            clock.seconds += WINDOW_SECONDS
+            began = time.perf_counter()
+            answer = guess(stranger, headers={"Authorization": f"Bearer {key}"})
+            took[key].append(time.perf_counter() - began)
+            assert 401 == answer.status_code
+    medians = sorted(statistics.median(seconds) for seconds in took.values())
+
+    assert medians[-1] < 1.5 * medians[0]
+
+
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP"])
 def test_fault_35_a_forged_address_makes_nobody_another(stranger: Client, header: str) -> None:
     """Wrong keys are counted for the address they come from, whatever a header says of it."""
@@ -377,34 +396,3 @@ def test_fault_35_a_sane_request_id_is_kept(stranger: Client) -> None:
     answer = stranger.get("/me", headers={"X-Request-ID": "line-7:2021.01+x/y=_"})
 
     assert ["line-7:2021.01+x/y=_"] * 2 == [answer.headers["X-Request-ID"], answer.json()["request_id"]]
-
-
-@pytest.mark.parametrize(
-    ("status", "method", "path", "headers"),
-    [
-        (200, "GET", f"{BASE_PATH}/sprockets", {}),
-        (200, "GET", f"{BASE_PATH}/sprockets?format=csv", {}),
-        (200, "HEAD", f"{BASE_PATH}/sprockets", {}),
-        (304, "GET", f"{BASE_PATH}/me", {"If-None-Match": "*"}),
-        (204, "OPTIONS", f"{BASE_PATH}/sprockets", {}),
-        (401, "GET", f"{BASE_PATH}/me", {"Authorization": "Bearer wrong"}),
-        (404, "GET", f"{BASE_PATH}/sprockets/1", {}),
-        (404, "GET", "/nothing", {}),
-        (405, "PATCH", f"{BASE_PATH}/sprockets", {}),
-        (406, "GET", f"{BASE_PATH}/sprockets", {"Accept": "text/html"}),
-        (415, "POST", f"{BASE_PATH}/sprockets", {}),
-        (422, "GET", f"{BASE_PATH}/sprockets?nothing=1", {}),
-        (200, "GET", "/docs", {}),
-        (200, "GET", "/openapi.json", {}),
-        (200, "GET", "/board/docs.css", {}),
-        (200, "GET", "/problems/forbidden", {}),
-    ],
-)
-def test_no_browser_takes_an_answer_for_something_else(
-    service: Service, status: int, method: str, path: str, headers: dict[str, str]
-) -> None:
-    """Every answer says that its type is the one that is declared, once."""
-    with caller(service, make_key(service, "engineer").secret) as engineer:
-        answer = engineer.request(method, service.address + path, headers=headers)
-
-    assert (status, ["nosniff"]) == (answer.status_code, answer.headers.get_list("X-Content-Type-Options"))

@@ -1,13 +1,23 @@
 """Fault 19: bodies that are too large, or packed: none is read further than it has to be."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 
-from faults import BODIES, JSON, LINES, READ_AS, everything, one_of_each, request, right_body, status_of
+from faults import (
+    BODIES,
+    JSON,
+    LINES,
+    READ_AS,
+    connected,
+    everything,
+    kept_alive,
+    one_of_each,
+    request,
+    right_body,
+    status_of,
+)
 from harness import BASE_PATH, Client, NewDatabase, Service
 
 LIMIT = 100_000
@@ -27,17 +37,6 @@ def roomy(new_database: NewDatabase) -> Iterator[Client]:
     """Return somebody who calls a service with the usual limits."""
     with one_of_each(new_database()) as running, Client(running.address) as client:
         yield client
-
-
-def connected(client: Client) -> socket.socket:
-    """Return a connection of its own to the service that somebody calls."""
-    url = httpx.URL(client.address)
-    return socket.create_connection((url.host, url.port or 80), timeout=10)
-
-
-def kept_alive(head: bytes) -> bytes:
-    """Return the head of a request without its wish that the connection be closed."""
-    return head.replace(b"Connection: close\r\n", b"")
 
 
 def in_pieces(body: bytes) -> Iterator[bytes]:
@@ -120,7 +119,7 @@ def test_fault_19_a_sender_who_goes_on_after_the_refusal_is_cut_off(
         for _ in range(0, ENDLESS, len(piece)):
             connection.sendall(piece)
 
-    with connected(engineer) as connection:
+    with connected(engineer.address) as connection:
         connection.sendall(kept_alive(head) + piece * 2)
 
         assert 413 == status_of(connection.recv(65_536))
@@ -134,7 +133,7 @@ def test_fault_19_a_refusal_before_the_end_of_the_body_says_that_the_connection_
 ) -> None:
     """Otherwise its caller would send the next request on a connection that is about to be closed, and lose it."""
     head = request(b"POST", b"/production", b"Content-Type: text/csv", framing)
-    with connected(engineer) as connection:
+    with connected(engineer.address) as connection:
         connection.sendall(kept_alive(head) + b"%x\r\n" % (LIMIT + 1) + b"\n" * (LIMIT + 1))
         answer = connection.recv(65_536)
 

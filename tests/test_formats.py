@@ -413,13 +413,10 @@ def resident_bytes(process_id: int) -> int:
     return int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_fault_39_readers_who_stop_hold_up_nobody_and_are_cut_off(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fault_39_readers_who_stop_hold_up_nobody_and_are_cut_off(database_url: str) -> None:
     """While as many as are allowed stand still, writes are answered; then they are cut off, and their places free."""
-    monkeypatch.setattr("sprocket_factory.endpoints.streaming.STALLED_SECONDS", 2)
     with (
-        service_with_many_records(Settings(database_url=database_url)) as running,
+        service_with_many_records(Settings(database_url=database_url, stalled_seconds=2)) as running,
         Client(running.address) as operator,
         as_many_stopped_readers_as_allowed(operator) as (first, *_),
     ):
@@ -436,7 +433,8 @@ def test_fault_39_readers_who_stop_hold_up_nobody_and_are_cut_off(
 
 def test_fault_39_memory_stays_flat_whoever_stops_reading(start: Callable[..., Program], database_url: str) -> None:
     """Readers who stop and readers who go on cost the process next to nothing, however long the list."""
-    program = start("serve", "--port", "0", "--database-url", database_url, "--database-connections", "30")
+    limits = ["--database-connections", "30", "--max-lists", "16"]
+    program = start("serve", "--port", "0", "--database-url", database_url, *limits)
     address = program.wait_for_address()
     with Client(address) as operator:
         for number in range(1, 3):

@@ -236,7 +236,7 @@ async def test_fault_32_a_route_that_names_no_role_needs_an_admin(
         logging_config=None,
         openapi_config=None,
     )
-    identified: Any = identify_requests(app, callers=Callers(database, role))
+    identified: Any = identify_requests(app, callers=Callers(database, role), quotas=None)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(identified), base_url="http://service") as client:
         answer = await client.get("/forgotten")
     await database.close()

@@ -76,13 +76,12 @@ def test_fault_01_a_bulk_merge_that_is_killed_is_whole_or_absent(
 
 
 def test_fault_39_the_log_is_used_again_once_stopped_readers_are_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """A snapshot holds the log back, so none is held for a reader who takes nothing: writes do not let it grow."""
-    monkeypatch.setattr("sprocket_factory.endpoints.streaming.STALLED_SECONDS", 1)
-    monkeypatch.setattr("sprocket_factory.database.sqlite.MAX_STREAMS", 1)
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}", stalled_seconds=1, max_lists=1)
     with (
-        service_with_many_records(Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}")) as running,
+        service_with_many_records(settings) as running,
         Client(running.address) as operator,
     ):
         with as_many_stopped_readers_as_allowed(operator):

@@ -6,12 +6,15 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import Callers
+from sprocket_factory.access.limits import Quotas
 from sprocket_factory.access.oidc_claims import read_rules
+from sprocket_factory.access.proxies import Proxies
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
 from sprocket_factory.endpoints.factories import factories
+from sprocket_factory.endpoints.headers import protect_answers, read_origins
 from sprocket_factory.endpoints.keys import keys
 from sprocket_factory.endpoints.me import get_me
 from sprocket_factory.endpoints.openapi import describe_api
@@ -20,9 +23,11 @@ from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.production import production
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.endpoints.sprockets import sprockets
+from sprocket_factory.endpoints.streaming import Listers
 from sprocket_factory.entities.instant import SECOND
 from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import identify_requests
+from sprocket_factory.server_limits import Limits
 from sprocket_factory.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,12 +37,28 @@ if TYPE_CHECKING:
 def build_app(settings: Settings, database: Database) -> ASGIApp:
     """Return the whole service as an ASGI application on an open database."""
     return identify_requests(
-        route_requests(settings),
+        protect_answers(
+            route_requests(settings), Proxies(settings.trusted_proxies), read_origins(settings.cors_origins)
+        ),
         database=database,
-        callers=Callers(database, settings.role_of_anonymous, trusted_issuer(settings)),
+        callers=Callers(database, settings.role_of_anonymous, trusted_issuer(settings), settings.max_wrong_keys),
+        quotas=Quotas(settings.max_requests_per_minute) if settings.max_requests_per_minute else None,
+        listers=Listers(settings.max_lists, settings.list_seconds),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
         running=set(),
     )
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise Unusable where a setting cannot work, before anything is made."""
+    trusted_issuer(settings)
+    Proxies(settings.trusted_proxies)
+    read_origins(settings.cors_origins)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what clients may take of the server."""
+    return Limits(**{name: getattr(settings, name) for name in Limits._fields})
 
 
 def route_requests(settings: Settings) -> Litestar:

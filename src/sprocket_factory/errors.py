@@ -78,6 +78,10 @@ class TooMany(Refusal):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Stalled(Refusal):
+    """What was being sent did not come in time."""
+
+
 class NotFound(Refusal):
     """There is no such thing."""
 

@@ -9,9 +9,6 @@ import sys
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-NO_SNIFFING = (b"x-content-type-options", b"nosniff")
-"""A browser takes an answer for what it is declared to be, and for nothing else."""
-
 log = logging.getLogger("sprocket_factory")
 
 
@@ -73,7 +70,7 @@ def identify_requests(app: ASGIApp, **state: object) -> ASGIApp:
 
         async def send_identified(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id), NO_SNIFFING]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
         await app(scope, receive, send_identified)

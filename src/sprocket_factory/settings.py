@@ -57,6 +57,30 @@ class Settings:
     backup_keep: int = _setting(48, "Of those backups: how many of the newest to keep.", least=1, most=100_000)
     backup_folder: str = _setting("backups", "Folder for those backups; it is made if need be.")
     must_exist: bool = _setting(default=False, help_="Refuse to go on where there is no database yet.")
+    max_connections: int = _setting(
+        2000, "Connections at once, at most, for each worker: beyond it, idle ones make room.", least=1, most=100_000
+    )
+    max_requests: int = _setting(
+        500, "Requests under way at once, at most, for each worker; others get 503.", least=1, most=100_000
+    )
+    max_requests_per_minute: int = _setting(
+        0, "Requests of one caller in a minute, at most, for each worker; others get 429. 0 for no limit.", least=0
+    )
+    max_wrong_keys: int = _setting(
+        20, "Wrong keys from one address in a minute, at most, for each worker; others get 429.", least=1, most=1000
+    )
+    max_lists: int = _setting(
+        8, "Whole lists being read at once, at most, for each worker; half of them by one caller.", least=1, most=1000
+    )
+    list_seconds: int = _setting(600, "How long a whole list may take to be read.", least=1)
+    head_seconds: int = _setting(10, "How long a request's line and headers may take to come.", least=1)
+    keep_alive_seconds: int = _setting(75, "How long a connection may wait for a request.", least=1)
+    stalled_seconds: int = _setting(
+        30, "By how long a body or the reader of an answer may fall behind the least rate.", least=1
+    )
+    min_bytes_per_second: int = _setting(1000, "The least rate at which bodies come and answers are taken.", least=1)
+    max_header_bytes: int = _setting(65_536, "Largest line and headers of a request together, in bytes.", least=1024)
+    max_headers: int = _setting(200, "Headers of a request, at most.", least=10)
     max_body_bytes: int = _setting(256 * 1024 * 1024, "Largest body of a request, in bytes.", least=1)
     max_ahead_seconds: int = _setting(
         86_400, "How far ahead of this machine's clock a record may lie, in seconds.", least=0, most=10**9
@@ -75,6 +99,10 @@ class Settings:
     oidc_leeway_seconds: int = _setting(
         30, "How far the issuer's clock and this machine's may differ, in seconds.", least=0, most=300
     )
+    trusted_proxies: str = _setting(
+        "", "Addresses or networks of proxies that are believed whom they speak for, separated by commas."
+    )
+    cors_origins: str = _setting("", "Origins whose pages may read the answers in a browser, separated by commas.")
     tls_cert: str = _setting("", "Certificate chain for HTTPS, in PEM.")
     tls_key: str = _setting("", "Its private key, in PEM.")
     workers: int = _setting(1, "Processes that serve. More than one need PostgreSQL.", least=1, most=64)

@@ -2,26 +2,22 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from litestar.types import Scope
 
+from sprocket_factory.access.limits import WrongKeys, address_of
 from sprocket_factory.database import Database
 from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.key import ROLES, Holder, Role, digest_of_secret, find_holder, note_use
-from sprocket_factory.errors import Forbidden, Refusal, TooMany, Unauthenticated, WrongCredentials
+from sprocket_factory.errors import Forbidden, Refusal, Unauthenticated, WrongCredentials
 from sprocket_factory.observe import log
 
 if TYPE_CHECKING:
     from sprocket_factory.access.oidc import Issuer
 
-MAX_WRONG_KEYS = 20
-WINDOW_SECONDS = 60
-"""So many wrong keys may come from one address in so long."""
-
-MAX_ADDRESSES = 10_000
+MAX_FOUND = 10_000
 
 NOTE_USE_SECONDS = 10
 """When a key was used last is written down so often, and not with every request."""
@@ -66,6 +62,11 @@ class Caller(NamedTuple):
 ANONYMOUS = "anonymous"
 
 
+def counted_as(caller: Caller, scope: Scope) -> str:
+    """Return the name under which what a caller does is counted: those without a key are told apart by address."""
+    return address_of(scope) if caller.id == ANONYMOUS else caller.id
+
+
 class Callers:
     """Finds out who is calling.
 
@@ -74,14 +75,20 @@ class Callers:
     an access token, if there is an issuer whose tokens are taken.
     """
 
-    def __init__(self, database: Database, anonymous_role: Role | None, issuer: "Issuer | None" = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        anonymous_role: Role | None,
+        issuer: "Issuer | None" = None,
+        max_wrong_keys: int = 20,
+    ) -> None:
         self._database = database
         self._issuer = issuer
         self._nobody = Caller(ANONYMOUS, ANONYMOUS, anonymous_role)
         self._found: dict[bytes, tuple[float, Holder | None]] = {}
         self._used: dict[int, int] = {}
         self._writing: asyncio.Task[None] | None = None
-        self._wrong: dict[str, list[float]] = defaultdict(list)
+        self._wrong = WrongKeys(max_wrong_keys)
 
     async def identify(self, scope: Scope) -> Caller:
         """Return who is calling.
@@ -136,23 +143,12 @@ class Callers:
         looked_up, holder = self._found.get(digest, (0.0, None))
         if time.monotonic() - looked_up > self._database.trusts_seconds:
             holder = await find_holder(self._database, digest)
-            if len(self._found) >= MAX_ADDRESSES:
+            if len(self._found) >= MAX_FOUND:
                 self._found.clear()
             self._found[digest] = (time.monotonic(), holder)
         return holder
 
     def _wrong_credentials(self, scope: Scope, what: str = "key") -> Refusal:
-        client = scope.get("client")
-        address = client[0] if client else ""
-        began = time.monotonic() - WINDOW_SECONDS
-        if len(self._wrong) >= MAX_ADDRESSES:
-            self._wrong.clear()
-        recent = [at for at in self._wrong[address] if at > began]
-        if len(recent) >= MAX_WRONG_KEYS:
-            # One that is refused so does not count: who waits as long as he is told gets his next try.
-            return TooMany(
-                "Too many wrong keys came from this address.", retry_after_seconds=int(recent[0] - began) + 1
-            )
-        self._wrong[address] = [*recent, time.monotonic()]
-        log.warning("a wrong %s came from %s", what, address)
+        self._wrong.count(scope)
+        log.warning("a wrong %s came from %s", what, scope["client"][0] if scope["client"] else "nowhere")
         return WrongCredentials("These credentials are not valid here.", hint="/problems/unauthenticated says more.")

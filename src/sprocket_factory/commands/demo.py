@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 import uvloop
 
-from sprocket_factory.app import build_app
+from sprocket_factory.app import build_app, limits_of
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.database import Database, Transaction, open_database
 from sprocket_factory.endpoints.routing import BASE_PATH
@@ -72,7 +72,8 @@ async def _demo(settings: Settings, listener: socket.socket) -> None:
         key = await database.write(add_key, NewKey(name="demo", role="admin"), by="demo")
         async with asyncio.TaskGroup() as tasks:
             producing = tasks.create_task(_produce_for_ever(database))
-            await run_server(build_app(settings, database), listener, _welcome(address_of(listener), key.secret))
+            welcome = _welcome(address_of(listener), key.secret)
+            await run_server(build_app(settings, database), listener, welcome, limits_of(settings))
             producing.cancel()
     finally:
         await database.close()

@@ -27,6 +27,7 @@ async def opened_database(settings: Settings) -> AsyncIterator[Database]:
         must_exist=settings.must_exist,
         connections=settings.database_connections,
         through_proxy=settings.database_through_proxy,
+        max_streams=settings.max_lists,
     )
     try:
         if database.is_new:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import uvloop
 
-from sprocket_factory.app import build_app, trusted_issuer
+from sprocket_factory.app import build_app, check_settings, limits_of
 from sprocket_factory.commands.backup_schedule import check_schedule, scheduled_backups
 from sprocket_factory.commands.first_key import give_first_key
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
@@ -30,8 +30,6 @@ from sprocket_factory.settings import Settings
     "backup_keep",
     "backup_folder",
     "must_exist",
-    "max_body_bytes",
-    "max_ahead_seconds",
     "anonymous_role",
     "oidc_issuer",
     "oidc_audience",
@@ -40,6 +38,22 @@ from sprocket_factory.settings import Settings
     "oidc_factories_claim",
     "oidc_token_types",
     "oidc_leeway_seconds",
+    "trusted_proxies",
+    "cors_origins",
+    "max_connections",
+    "max_requests",
+    "max_requests_per_minute",
+    "max_wrong_keys",
+    "max_lists",
+    "list_seconds",
+    "head_seconds",
+    "keep_alive_seconds",
+    "stalled_seconds",
+    "min_bytes_per_second",
+    "max_header_bytes",
+    "max_headers",
+    "max_body_bytes",
+    "max_ahead_seconds",
     "tls_cert",
     "tls_key",
     "log_level",
@@ -49,12 +63,12 @@ def serve(**flags: Any) -> None:
     settings = Settings(**flags)
     configure_logging(settings.log_level)
     with refusals_told():
+        check_settings(settings)
         if settings.workers > 1 and settings.database_url.startswith("sqlite:"):
             raise Unusable(
                 f"One process serves an SQLite file, not {settings.workers}: it puts the writes in their order.",
                 hint="Leave --workers out, or point --database-url at PostgreSQL.",
             )
-        trusted_issuer(settings)  # it is made by whoever serves; here it is said what is wrong with the settings
         anybody_writes = settings.anonymous_role not in {"none", "viewer"}
         listener = listen(settings.host, settings.port, anybody_writes=anybody_writes)
         tls = _tls(settings)
@@ -82,7 +96,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             await give_first_key(database)
         tls = _tls(settings)
         announcement = f"Serving {database.location} at {address_of(listener, tls)}" if settings.workers == 1 else ""
-        await run_server(build_app(settings, database), listener, announcement, tls)
+        await run_server(build_app(settings, database), listener, announcement, limits_of(settings), tls)
 
 
 def _tls(settings: Settings) -> Tls | None:

@@ -105,6 +105,9 @@ class Database(ABC):
     location: str
     """Where the data lies, for people: an absolute path or an address without its password."""
 
+    max_streams: int
+    """So many streams may be open at once."""
+
     trusts_seconds: float
     """For how long what was read may be taken for what is stored, where asking again costs a round trip; or 0."""
 
@@ -190,13 +193,14 @@ class Database(ABC):
         """Finish what was begun and let go of everything."""
 
 
-async def open_database(
+async def open_database(  # noqa: PLR0913 - one for each thing to be known of a database
     url: str,
     *,
     password: str = "",
     must_exist: bool = False,
     connections: int = 10,
     through_proxy: bool = False,
+    max_streams: int = 8,
 ) -> Database:
     """Open the database at this address, make it if there is none, and bring its schema up to date.
 
@@ -206,6 +210,7 @@ async def open_database(
         must_exist: Refuse to make a new database.
         connections: To a server: how many at most.
         through_proxy: Between us and the server a proxy gives out connections anew for each transaction.
+        max_streams: As many streams may be open at once; to a server, no more than a third of the connections.
 
     Raises:
         Unusable: It is no database of ours, its schema is newer than this program, it is damaged, or it is missing
@@ -215,10 +220,10 @@ async def open_database(
         from sprocket_factory.database.postgresql import open_postgresql  # noqa: PLC0415 - only the engine in use
 
         place = ServerPlace(url, password, connections, through_proxy)
-        return await open_postgresql(place, must_exist=must_exist)
+        return await open_postgresql(place, must_exist=must_exist, max_streams=max_streams)
     from sprocket_factory.database.sqlite import open_sqlite  # noqa: PLC0415 - as above
 
-    return open_sqlite(path_of(url), must_exist=must_exist)
+    return open_sqlite(path_of(url), must_exist=must_exist, max_streams=max_streams)
 
 
 async def list_missing_migrations(url: str, *, password: str = "", through_proxy: bool = False) -> list[Migration]:

@@ -66,16 +66,17 @@ class PostgreSQLDatabase(Database):
 
     trusts_seconds = 2.0
 
-    def __init__(self, pool: Pool, url: str, *, is_new: bool) -> None:
+    def __init__(self, pool: Pool, url: str, *, is_new: bool, max_streams: int) -> None:
         self.location = without_password(url)
         self.is_new = is_new
         self._pool = pool
         self._ordering = Ordering(pool)
         # A stream holds a connection for as long as its reader takes, so others must be left for everybody else.
         # So does a scan for as long as it takes.
-        self._max_streams = max(1, pool.max_size // 3)
+        most = max(1, pool.max_size // 3)
+        self.max_streams = min(most, max_streams)
         self._streams = 0
-        self._scans = asyncio.Semaphore(self._max_streams)
+        self._scans = asyncio.Semaphore(most)
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
@@ -134,8 +135,8 @@ class PostgreSQLDatabase(Database):
         if len(begun) <= CHUNK_ROWS:
             yield [make(*row) for row in begun]
             return
-        if self._streams >= self._max_streams:
-            raise Busy(f"{self._max_streams} whole lists are being read already.", hint="Try again in a moment.")
+        if self._streams >= self.max_streams:
+            raise Busy(f"{self.max_streams} whole lists are being read already.", hint="Try again in a moment.")
         self._streams += 1
         query, names = translate(sql)
         try:
@@ -186,7 +187,7 @@ class PostgreSQLDatabase(Database):
         await self._pool.close()
 
 
-async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQLDatabase:
+async def open_postgresql(place: ServerPlace, *, must_exist: bool, max_streams: int) -> PostgreSQLDatabase:
     """Open the database at this address and bring its schema up to date. Raises Unusable."""
     pool = await _connect(place)
     try:
@@ -194,7 +195,7 @@ async def open_postgresql(place: ServerPlace, *, must_exist: bool) -> PostgreSQL
     except BaseException as error:
         await pool.close()
         raise _unusable(place, error) from error
-    return PostgreSQLDatabase(pool, place.url, is_new=not applied)
+    return PostgreSQLDatabase(pool, place.url, is_new=not applied, max_streams=max_streams)
 
 
 async def missing_in_postgresql(place: ServerPlace) -> list[Migration]:

@@ -21,9 +21,6 @@ from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer, refusal_for
 from sprocket_factory.errors import Busy, Unusable
 
-MAX_STREAMS = 8
-"""A stream is a snapshot that holds the write-ahead log back, so there are only so many at once."""
-
 MAX_READS = 8
 """As many pages are read at once; the others wait for their turn."""
 
@@ -53,9 +50,10 @@ class SQLiteDatabase(Database):
 
     trusts_seconds = 0.0
 
-    def __init__(self, path: Path, connection: apsw.Connection, *, is_new: bool) -> None:
+    def __init__(self, path: Path, connection: apsw.Connection, *, is_new: bool, max_streams: int) -> None:
         self.location = str(path)
         self.is_new = is_new
+        self.max_streams = max_streams
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(connection, self._loop)
         self._reader = _open_reader(path)
@@ -111,8 +109,8 @@ class SQLiteDatabase(Database):
         self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
     ) -> AsyncGenerator[list[T]]:
         """Give `make(*row)` for every row in chunks, from the snapshot that the one statement holds."""
-        if self._streams >= MAX_STREAMS:
-            raise Busy(f"{MAX_STREAMS} whole lists are being read already.", hint="Try again in a moment.")
+        if self._streams >= self.max_streams:  # each holds the write-ahead log back
+            raise Busy(f"{self.max_streams} whole lists are being read already.", hint="Try again in a moment.")
         self._streams += 1
         try:
             async with aclosing(self._chunks(make, sql, values, scans=scans)) as chunks:
@@ -203,7 +201,7 @@ class SQLiteDatabase(Database):
         return await self._loop.run_in_executor(None, read)
 
 
-def open_sqlite(path: Path, *, must_exist: bool) -> SQLiteDatabase:
+def open_sqlite(path: Path, *, must_exist: bool, max_streams: int) -> SQLiteDatabase:
     """Open the file, make it if there is none, and bring its schema up to date. Raises Unusable."""
     path = path.absolute()
     if not path.exists():
@@ -224,7 +222,7 @@ def open_sqlite(path: Path, *, must_exist: bool) -> SQLiteDatabase:
         raise damaged(path, error) from error
     except apsw.Error as error:
         raise Unusable(f"{path} cannot be opened: {error}.", hint="Check its permissions and its disk.") from error
-    return SQLiteDatabase(path, connection, is_new=is_new)
+    return SQLiteDatabase(path, connection, is_new=is_new, max_streams=max_streams)
 
 
 def missing_in_sqlite(path: Path) -> list[Migration]:

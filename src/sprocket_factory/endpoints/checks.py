@@ -5,9 +5,11 @@ from typing import Any
 from litestar import Request, Response
 from litestar.enums import HttpMethod
 
-from sprocket_factory.access.callers import OPEN
+from sprocket_factory.access.callers import OPEN, counted_as
+from sprocket_factory.endpoints.headers import PREFLIGHT
 from sprocket_factory.endpoints.negotiation import accept_of, preferred_type
 from sprocket_factory.endpoints.parameters import check_parameters, given_parameters
+from sprocket_factory.endpoints.reading import REFUSAL
 from sprocket_factory.errors import NotAcceptable, shown
 
 
@@ -19,24 +21,27 @@ async def check_request(request: Request[Any, Any, Any]) -> Response[None] | Non
     Raises:
         Unauthenticated: Nobody knows who asks, or the credentials are none.
         Forbidden: The caller's role does not allow it.
-        TooMany: Too many wrong keys came from there.
+        TooMany: Too many wrong keys came from there, or too many requests from this caller.
+        Busy: The service has as much to do as it takes.
         NotAcceptable: The caller takes nothing that the endpoint gives.
         Invalid: A query parameter is unknown to the endpoint or repeated.
     """
     state = request.scope["state"]
     options = request.route_handler.opt
     method = request.scope["method"]
+    if "headers" in options:
+        state["headers"] = options["headers"]
+    if REFUSAL in request.scope and "even_if_busy" not in options:
+        raise request.scope[REFUSAL]  # type: ignore[literal-required]  # a word of the server's own
+    if method == HttpMethod.OPTIONS:
+        return _options(request)
     needed = options.get("role", "admin")
-    if needed != OPEN and method != HttpMethod.OPTIONS:
+    if needed != OPEN:
         caller = await state["callers"].identify(request.scope)
+        if state["quotas"] is not None:
+            state["quotas"].use(counted_as(caller, request.scope), state)
         caller.check_role(needed)
         state["caller"] = caller
-    if method == HttpMethod.OPTIONS:
-        # Litestar's own answer names the methods of one handler, not those of the path.
-        (route,) = (
-            route for route in request.app.routes if request.route_handler in getattr(route, "route_handlers", ())
-        )
-        return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(route.methods))})
     known = options.get("parameters", {})
     if request.scope["query_string"]:
         given = check_parameters(given_parameters(request.scope), known)
@@ -44,6 +49,17 @@ async def check_request(request: Request[Any, Any, Any]) -> Response[None] | Non
             return None  # it says what is wanted, whatever Accept says
     _check_accept(request)
     return None
+
+
+def _options(request: Request[Any, Any, Any]) -> Response[None]:
+    """Say what may be done here, and to a page from an origin that is allowed, how."""
+    # Litestar's own answer names the methods of one handler, not those of the path.
+    (route,) = (route for route in request.app.routes if request.route_handler in getattr(route, "route_handlers", ()))
+    methods = ", ".join(sorted(route.methods))
+    headers = {"allow": methods}
+    if "is_from_elsewhere" in request.scope["state"]:
+        headers |= {"access-control-allow-methods": methods, **PREFLIGHT}
+    return Response(None, status_code=204, headers=headers)
 
 
 def _check_accept(request: Request[Any, Any, Any]) -> None:

@@ -10,13 +10,12 @@ from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.headers import PAGE
 from sprocket_factory.endpoints.openapi import Document
 from sprocket_factory.endpoints.routing import get
 
 HTML = b"text/html; charset=utf-8"
 CSS = b"text/css; charset=utf-8"
-
-CONTENT_SECURITY_POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'self'; frame-ancestors 'none'")
 
 pages = Environment(loader=PackageLoader("sprocket_factory", "board"), autoescape=True)
 
@@ -27,11 +26,11 @@ async def get_openapi(request: Request[Any, Any, Any]) -> ASGIApp:
     return Answer(request.app.state.openapi)
 
 
-@get("/docs", role=OPEN, media_types=("text/html",))
+@get("/docs", role=OPEN, media_types=("text/html",), headers=PAGE)
 async def get_docs(request: Request[Any, Any, Any]) -> ASGIApp:
     """Return the description of the API as a page that needs no script and no internet."""
     page = pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of, grouped=grouped)
-    return Answer(page.encode(), media_type=HTML, headers=[CONTENT_SECURITY_POLICY])
+    return Answer(page.encode(), media_type=HTML)
 
 
 @get("/board/docs.css", role=OPEN, media_types=("text/css",))

@@ -5,6 +5,7 @@ from litestar.types import ASGIApp
 
 from sprocket_factory.endpoints.answers import Answer, no_content, stored
 from sprocket_factory.endpoints.formats import MEDIA_TYPES
+from sprocket_factory.endpoints.headers import SECRET
 from sprocket_factory.endpoints.listing import answer_list, grammar_of
 from sprocket_factory.endpoints.reading import read_body
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, delete, get, post
@@ -27,13 +28,11 @@ async def get_keys(request: ApiRequest) -> ASGIApp:
     return await answer_list(request, KEYS)
 
 
-@post("/", role="admin", reads=NewKey, gives={201: KeyWithSecret})
+@post("/", role="admin", reads=NewKey, gives={201: KeyWithSecret}, headers=SECRET)
 async def post_key(request: ApiRequest) -> ASGIApp:
     """Make a key. The answer has its secret, which is never shown again."""
     key = await request.write(add_key, await read_body(request, NewKey))
-    answer = stored(key, f"{BASE_PATH}/keys/{key.id}", is_new=True)
-    answer.headers = (*answer.headers, (b"cache-control", b"no-store"))
-    return answer
+    return stored(key, f"{BASE_PATH}/keys/{key.id}", is_new=True)
 
 
 @get("/{key_id:str}", role="admin", gives=Key, refuses=(NotFound,))

@@ -30,7 +30,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 EVERYWHERE = (errors.Invalid, errors.NotAcceptable, errors.Busy, errors.TooSlow, errors.Unavailable)
 """What any endpoint may refuse: a parameter it does not know, a media type it cannot give, a busy database."""
 
-WITH_BODY = (errors.Unreadable, errors.TooLarge, errors.UnsupportedMediaType)
+WITH_BODY = (errors.Unreadable, errors.Stalled, errors.TooLarge, errors.UnsupportedMediaType)
 """What any endpoint that reads a body may refuse."""
 
 STORING = (errors.StorageFull, errors.OutcomeUnknown)
@@ -62,6 +62,8 @@ RESPONSE_HEADERS = {
     "Idempotent-Replayed": "Is there, and true, where this is the first answer again.",
     "Link": "Where the next page is (rel=next), if there is one.",
     "Location": "Where the new thing is.",
+    "RateLimit": "How many requests the caller has left, and for how many seconds, where the operator limits them.",
+    "RateLimit-Policy": "How many requests a caller has in a minute, where the operator limits them.",
     "X-Request-ID": "The id under which the log knows this request.",
     "X-Total-Count": "How many there are on all pages, if count=true was asked for.",
 }
@@ -214,7 +216,7 @@ def _operation(path: str, handler: HTTPRouteHandler, method: str, schema_of: dic
 
 def _success(handler: HTTPRouteHandler, status: int, method: str, schema_of: dict[Any, Document]) -> Document:
     given = _gives(handler)[status]
-    names = ["X-Request-ID"]
+    names = ["X-Request-ID", "RateLimit", "RateLimit-Policy"]
     names += ["ETag"] if given is not None else []
     names += ["Location"] if status == CREATED else []
     names += ["Idempotent-Replayed"] if "once" in handler.opt else []

@@ -56,6 +56,15 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "The header Accept leaves nothing that can be given here.",
         "Lists come as JSON, NDJSON and CSV, single things as JSON. On a list format=csv outdoes Accept.",
     ),
+    errors.Stalled: Kind(
+        "stalled",
+        408,
+        "What was sent did not come in time",
+        "The request began and did not go on, or came more slowly than the server waits for. Nothing of it was stored,"
+        " and the connection ends.",
+        "Send it again over a better line, in smaller parts if need be. A POST that carries an Idempotency-Key cannot"
+        " count twice.",
+    ),
     errors.Conflict: Kind(
         "conflict",
         409,
@@ -76,7 +85,7 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         413,
         "What was sent is over a limit",
         "The body is larger than the server reads. One JSON object has up to 2 MiB, an array of records up to 16 MiB;"
-        " the server's own limit is a setting.",
+        " the server's own limit is a setting. Or more trailers follow a chunked body than are passed over.",
         "Send many records as text/csv or application/x-ndjson, in several requests if need be.",
     ),
     errors.UnsupportedMediaType: Kind(
@@ -102,14 +111,16 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         "too-many",
         429,
         "This was asked too often",
-        "Too many wrong keys came from this address within a minute. A right one is let through all the same.",
-        "Wait as long as `Retry-After` says, and look at the key.",
+        "Too many wrong keys came from this address within a minute; a right one is let through all the same. Or this"
+        " caller has made all the requests that the operator allows within a minute: `RateLimit-Policy` says how many.",
+        "Wait as long as `Retry-After` says. If it was the key, look at it.",
     ),
     errors.Busy: Kind(
         "busy",
         503,
         "Others were first",
-        "Another write holds the database, or as many lists as are allowed are being read.",
+        "Another write holds the database, as many lists as are allowed are being read, by all or by this caller, or"
+        " the service has as many requests under way as it takes.",
         "Send the same again after Retry-After seconds. Nothing of this request was stored.",
     ),
     errors.TooSlow: Kind(

@@ -6,7 +6,8 @@ from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
-from sprocket_factory.endpoints.docs import CONTENT_SECURITY_POLICY, HTML, pages
+from sprocket_factory.endpoints.docs import HTML, pages
+from sprocket_factory.endpoints.headers import PAGE
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.errors import NotFound, shown
@@ -22,14 +23,14 @@ Every refusal is `application/problem+json` (RFC 9457) with the members `type`, 
 """
 
 
-@get("/problems/{slug:str}", role=OPEN, media_types=("text/html",))
+@get("/problems/{slug:str}", role=OPEN, media_types=("text/html",), headers=PAGE)
 async def get_problem(request: ApiRequest) -> ASGIApp:
     """Return the page of one problem. Raises NotFound."""
     slug = request.scope["path_params"]["slug"]
     for kind in ALL_KINDS:
         if kind.slug == slug:
             page = pages.get_template("problem.html").render(kind=kind)
-            return Answer(page.encode(), media_type=HTML, headers=[CONTENT_SECURITY_POLICY])
+            return Answer(page.encode(), media_type=HTML)
     raise NotFound(f"There is no problem {shown(slug)}.", hint="docs/errors.md lists them all.")
 
 

@@ -1,14 +1,17 @@
 """The one body in which every refusal leaves, ours and the framework's: RFC 9457."""
 
+import os
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Request
 from litestar.exceptions import HTTPException
-from litestar.types import Scope
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory import errors
+from sprocket_factory.endpoints.headers import DATA
 from sprocket_factory.endpoints.problem_kinds import INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
 from sprocket_factory.observe import log, request_id_of
 
@@ -46,7 +49,29 @@ UNAVAILABLE = 503
 _BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED) if kind.status != UNAVAILABLE}
 
 
-def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal) -> Response[bytes]:
+class ProblemAnswer:
+    """A problem as it is sent. Litestar's own responses take 25 µs more to be put together, for whoever floods us."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self._status = status
+        self._body = body
+        self._headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
+        ]
+
+    def to_asgi_response(self, **_: object) -> ASGIApp:
+        """Return what Litestar calls to send it."""
+        return self._send
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body, "more_body": False})
+
+
+def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal) -> ProblemAnswer:
     """Answer a refusal of ours."""
     headers = {}
     if isinstance(refusal, errors.NotNow | errors.TooMany):
@@ -60,7 +85,7 @@ def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal
     return _response(request.scope, KINDS[type(refusal)], str(refusal), headers, faults, total)
 
 
-def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPException) -> Response[bytes]:
+def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPException) -> ProblemAnswer:
     """Answer a refusal of the framework's in the same body as our own."""
     kind = _BY_STATUS.get(exception.status_code)
     if kind is None:
@@ -69,25 +94,40 @@ def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPE
     match exception.status_code:
         case 404:
             detail = f"Nothing is at {errors.shown(request.scope['path'])}. GET /openapi.json lists every path."
-        case 413:
-            detail = "The body is larger than this server reads. Its operator may raise --max-body-bytes."
         case 405:
             detail = f"{request.scope['method']} does not work here. The header Allow names what does."
     return _response(request.scope, kind, detail, dict(exception.headers or {}))
 
 
-def exception_to_response(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
+def exception_to_response(request: Request[Any, Any, Any], exception: Exception) -> ProblemAnswer:
     """Answer what nobody foresaw: the caller learns the request's id, the log everything."""
     request_id = request_id_of(request.scope)
     log.error("request %s failed: %r", request_id, request.scope["path"], exc_info=exception)
     return _response(request.scope, INTERNAL, f"The log knows more under the request id {request_id}.", {})
 
 
-EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
+EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[..., Any]] = {
     errors.Refusal: refusal_to_response,
     HTTPException: http_exception_to_response,
     Exception: exception_to_response,
 }
+
+
+def unasked_answer(refusal: errors.Refusal) -> bytes:
+    """Return what refuses a request that has not come far enough to be asked, as it travels. The connection ends."""
+    kind = KINDS[type(refusal)]
+    request_id = os.urandom(8).hex()
+    problem = Problem(f"/problems/{kind.slug}", kind.title, kind.status, str(refusal), "", request_id)
+    body = msgspec.json.encode(problem)
+    headers = (
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        (b"x-request-id", request_id.encode()),
+        *DATA,
+    )
+    head = b"HTTP/1.1 %d %s\r\n" % (kind.status, HTTPStatus(kind.status).phrase.encode())
+    return head + b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + body
 
 
 def _is_left_unread(scope: Scope) -> bool:
@@ -108,7 +148,7 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
     headers: dict[str, str],
     faults: tuple[FaultBody, ...] = (),
     faults_total: int | None = None,
-) -> Response[bytes]:
+) -> ProblemAnswer:
     if _is_left_unread(scope):
         headers["connection"] = "close"
     problem = Problem(
@@ -121,6 +161,4 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
         errors=faults,
         errors_total=faults_total,
     )
-    return Response(
-        msgspec.json.encode(problem), status_code=kind.status, headers=headers, media_type="application/problem+json"
-    )
+    return ProblemAnswer(kind.status, msgspec.json.encode(problem), headers)

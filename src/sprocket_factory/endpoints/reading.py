@@ -1,5 +1,6 @@
 """What comes in, read strictly: a body is of the right kind, whole, and exactly what it should be, or it is refused."""
 
+import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -8,7 +9,6 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
 
 from sprocket_factory.endpoints.lenient import pointer_to, read_leniently, refuse_duplicates
 from sprocket_factory.entities import MAX_ID
@@ -23,6 +23,9 @@ from sprocket_factory.errors import (
     nearest,
     shown,
 )
+
+REFUSAL = "sprocket_factory.refusal"
+"""Under this name the server leaves in a request's scope why it is to be refused, where it knows more than we do."""
 
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 MAX_PROPOSALS = 20
@@ -101,13 +104,29 @@ def media_type_of(request: Request[Any, Any, Any], accepted: Sequence[str]) -> s
 
 
 async def read_pieces(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
-    """Give the body as it arrives. Raises Unreadable where it ends too early; Litestar refuses what is too large."""
-    try:
-        async for piece in request.stream():
-            yield piece
-        request.scope["state"]["body_is_read"] = True
-    except InternalServerException as error:
-        raise Unreadable("The connection ended before the body did.") from error
+    """Give the body as it arrives.
+
+    Raises:
+        Unreadable: The connection ended before the body did.
+        Stalled: It did not come in time.
+        TooLarge: It is larger than this server reads, or has more beside its data than is passed over.
+    """
+    left = request.route_handler.resolve_request_max_body_size() or math.inf
+    if (request.content_length or 0) > left:
+        raise _over_the_limit()
+    is_whole = False
+    while not is_whole:
+        message: Any = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Unreadable("The connection ended before the body did.")
+        if REFUSAL in request.scope:
+            raise request.scope[REFUSAL]  # type: ignore[literal-required]
+        left -= len(message["body"])
+        if left < 0:
+            raise _over_the_limit()
+        is_whole = not message["more_body"]
+        yield message["body"]
+    request.scope["state"]["body_is_read"] = True
 
 
 async def read_whole(request: Request[Any, Any, Any], most: int = MAX_OBJECT_BYTES) -> bytes:
@@ -120,6 +139,10 @@ async def read_whole(request: Request[Any, Any, Any], most: int = MAX_OBJECT_BYT
             raise too_large(most)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _over_the_limit() -> TooLarge:
+    return TooLarge("The body is larger than this server reads.", hint="Its operator may raise --max-body-bytes.")
 
 
 def too_large(most: int) -> TooLarge:

@@ -8,6 +8,8 @@ Litestar keeps these as the handler's `opt`; openapi.py and checks.py read them 
 - `reads`: the type of the body, or a type for each media type.
 - `parameters`: the query parameters, each with its schema.
 - `refuses`: the refusals beyond those that any endpoint may give.
+- `headers`: what its answers tell browsers, where that is not headers.DATA.
+- `even_if_busy`: whether it is answered where there is too much to do: what tells how the service is.
 - `conditional`, `once`: whether If-Match and If-None-Match, or Idempotency-Key, are listened to.
 """
 

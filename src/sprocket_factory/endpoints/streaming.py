@@ -1,22 +1,48 @@
-"""How a whole list goes out: at once where it is short, else as its reader takes it."""
+"""How a whole list goes out: at once where it is short, else as its reader takes it.
+
+The server cuts off a reader who takes too little. But whoever takes enough and no more could hold a snapshot for hours,
+and with it the database's log; so there is a time for the whole, and nobody has all the places.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from sprocket_factory.access.callers import counted_as
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.formats import Format
+from sprocket_factory.errors import Busy
 from sprocket_factory.observe import log, request_id_of
-
-STALLED_SECONDS = 30
-"""A reader that takes nothing for so long is given up: its snapshot holds back the database's log."""
-
 
 MAX_WHOLE_ROWS = 1000
 """A list of up to so many rows is answered at once, and has an ETag."""
+
+
+class Listers:
+    """Who is reading whole lists."""
+
+    def __init__(self, most: int, seconds: int) -> None:
+        """Allow so many in all, half of them to one caller, and so long for each."""
+        self.seconds = seconds
+        self._share = (most + 1) // 2
+        self._places: Counter[str] = Counter()
+
+    @contextmanager
+    def place_for(self, name: str) -> Iterator[None]:
+        """Give this caller a place. Raises Busy where he has his share already."""
+        if self._places[name] >= self._share:
+            raise Busy(f"You read {self._share} whole lists already.", hint="Read them to their end first.")
+        self._places[name] += 1
+        try:
+            yield
+        finally:
+            self._places[name] -= 1
+            if not self._places[name]:
+                del self._places[name]
 
 
 async def stream_answer(chunks: AsyncGenerator[list[Any]], format_: Format, headers: Sequence[Header]) -> ASGIApp:
@@ -43,23 +69,33 @@ class _Streamed:
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope["state"]
+        listers: Listers = state["listers"]
         headers = [(b"content-type", self._format.media_type.encode()), *self._headers]
         async with aclosing(self._rest):
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            if scope.get("method") != "HEAD":
-                watching = asyncio.ensure_future(_watch(receive))
-                try:
-                    async for body in self._bodies():
-                        if watching.done():
-                            return  # nobody reads any more, and sending would not tell
-                        await _send(send, body)
-                except TimeoutError:
-                    # Without an end the server breaks the connection off, and nobody takes the list for whole.
-                    log.warning("request %s: its reader took nothing for %s s", request_id_of(scope), STALLED_SECONDS)
-                    return
-                finally:
-                    watching.cancel()
+            with listers.place_for(counted_as(state["caller"], scope)):
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                if scope.get("method") != "HEAD" and not await self._send_bodies(scope, receive, send):
+                    return  # without an end, so the server breaks the connection off, and nobody takes it for whole
         await send({"type": "http.response.body", "body": self._format.end(), "more_body": False})
+
+    async def _send_bodies(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Send the rows, and return whether somebody has taken all of them in time."""
+        loop = asyncio.get_running_loop()
+        seconds = scope["state"]["listers"].seconds
+        ends_at = loop.time() + seconds
+        watching = asyncio.ensure_future(_watch(receive))
+        try:
+            async for body in self._bodies():
+                if watching.done():
+                    return False  # nobody reads any more, and sending would not tell
+                if loop.time() > ends_at:
+                    log.warning("request %s: its list was not read within %s s", request_id_of(scope), seconds)
+                    return False
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            return True
+        finally:
+            watching.cancel()
 
     async def _bodies(self) -> AsyncGenerator[bytes]:
         first, *others = self._begun
@@ -74,8 +110,3 @@ async def _watch(receive: Receive) -> None:
     """Return once the reader has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _send(send: Send, body: bytes) -> None:
-    async with asyncio.timeout(STALLED_SECONDS):
-        await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -1,0 +1,109 @@
+"""What every answer tells browsers: what they may make of it, keep of it, and who else may read it."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from sprocket_factory.access.proxies import Proxies
+from sprocket_factory.endpoints.answers import Header
+from sprocket_factory.errors import Unusable, shown
+
+ALWAYS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+PRIVATE: Header = (b"cache-control", b"private, no-cache")
+"""Only its reader may keep it, and has to ask each time whether it is still so: what his key may see may change."""
+
+DATA: tuple[Header, ...] = (
+    *ALWAYS,
+    PRIVATE,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""What goes out with everything whose route does not name other `headers`."""
+
+SECRET: tuple[Header, ...] = tuple((b"cache-control", b"no-store") if header is PRIVATE else header for header in DATA)
+"""For what is shown once, and is to be kept nowhere."""
+
+PAGE: tuple[Header, ...] = (
+    *ALWAYS,
+    PRIVATE,
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+"""For a page that has a style of ours, and no script."""
+
+TLS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
+
+_ORIGIN = re.compile(r"(http|https)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+
+EXPOSED = (
+    b"etag, idempotent-replayed, link, location, ratelimit, ratelimit-policy, retry-after, x-request-id, x-total-count"
+)
+"""What a page from elsewhere may read beside the body."""
+
+PREFLIGHT: dict[str, str] = {
+    "access-control-allow-headers": (
+        "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id"
+    ),
+    "access-control-max-age": "600",
+}
+
+
+def protect_answers(app: ASGIApp, proxies: Proxies, origins: frozenset[bytes]) -> ASGIApp:
+    """Wrap the application so that every answer carries these headers, and scopes say whom they come from.
+
+    Pages from these origins may read the answers, if they have a key to ask with.
+    """
+    is_behind_proxies = bool(proxies)
+
+    async def protected(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        state: dict[str, Any] = scope["state"]
+        if is_behind_proxies:
+            proxies.look_behind(scope)
+        more = _headers_of(scope, origins) if origins or scope["scheme"] == "https" else ()
+
+        async def send_protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given: Iterable[Header] = state.get("headers", DATA)
+                message["headers"] = [*message["headers"], *given, *more, *state.get("quota", ())]
+            await send(message)
+
+        await app(scope, receive, send_protected)
+
+    return protected
+
+
+def _headers_of(scope: Scope, origins: frozenset[bytes]) -> list[Header]:
+    """Return what depends on who asks, and from where."""
+    headers = [TLS_ONLY] if scope["scheme"] == "https" else []
+    if origins:
+        headers.append((b"vary", b"origin"))
+        for name, value in scope["headers"]:
+            if name == b"origin" and value in origins:
+                headers += [(b"access-control-allow-origin", value), (b"access-control-expose-headers", EXPOSED)]
+                scope["state"]["is_from_elsewhere"] = True
+    return headers
+
+
+def read_origins(text: str) -> frozenset[bytes]:
+    """Return origins that commas separate. Raises Unusable where one is none, or stands for many."""
+    origins = [part.strip() for part in text.split(",") if part.strip()]
+    for origin in origins:
+        match = _ORIGIN.fullmatch(origin)
+        if match is None or (match[1], match[3]) in {("http", ":80"), ("https", ":443")}:
+            raise Unusable(
+                f"{shown(origin)} is no origin as browsers name it.",
+                hint="Name each as in --cors-origins https://board.example,http://localhost:3000.",
+            )
+    return frozenset(origin.encode() for origin in origins)
