@@ -1,5 +1,6 @@
 """Fault 20: clients who take their time over a head, a body or an answer. Time goes by as the tests want it to."""
 
+import asyncio
 import re
 import socket
 import time
@@ -348,4 +349,5 @@ CSV = {"Content-Type": "text/csv"}
 
 
 async def _turn() -> None:
-    """Let the service take what has come."""
+    """Let the service take what has come: the endpoint, too, which has turns of its own."""
+    await asyncio.sleep(0.005)
