@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    attainment,
     authentication,
     bulk,
     bulk_postgresql,
@@ -18,7 +19,7 @@ from benchmarks.report import build_parser, console
 
 parser = build_parser("Measure the product against its targets.")
 folder = str(parser.parse_args().folder)
-scripts = [one_sprocket, authentication, hostile, durable_posts, whole_list, bulk]
+scripts = [one_sprocket, authentication, hostile, durable_posts, whole_list, bulk, attainment]
 if has_programs():
     scripts += [one_sprocket_postgresql, bulk_postgresql, long_history_postgresql]
 code = max([script.main(["--folder", folder]) for script in scripts])

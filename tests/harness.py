@@ -33,7 +33,17 @@ BASE_PATH = "/sprocketFactory/v1"
 NewDatabase = Callable[[], str]
 """Gives the address of a database in which nothing is stored yet."""
 
-TABLES = ("replays", "production", "factories", "sprockets", "keys", "changes", "change_rows")
+TABLES = (
+    "replays",
+    "production",
+    "production_quarters",
+    "production_days",
+    "factories",
+    "sprockets",
+    "keys",
+    "changes",
+    "change_rows",
+)
 
 START_SECONDS = 20
 

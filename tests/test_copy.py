@@ -293,12 +293,20 @@ async def columns_of(database: Database, engine: str) -> dict[str, set[str]]:
 
 
 async def test_no_table_is_forgotten(database_url: str, engine: str) -> None:
-    """A table, or a column, that is added one day and not copied would be lost on the way, and nobody would know."""
+    """A table, or a column, that is added one day and not copied would be lost on the way, and nobody would know.
+
+    Sums are not copied: they are made anew.
+    """
     database = await open_database(database_url)
     kept = await columns_of(database, engine)
     await database.close()
 
-    assert {table.name: set(table.columns) for table in TABLES} == kept
+    assert {"production_quarters", "production_days", "rollups"} <= kept.keys()
+    assert {table.name: set(table.columns) for table in TABLES} == {
+        name: columns
+        for name, columns in kept.items()
+        if name not in {"production_quarters", "production_days", "rollups"}
+    }
 
 
 def test_passwords_may_stand_in_files(postgresql: PostgreSQLServer, tmp_path: Path) -> None:

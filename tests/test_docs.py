@@ -20,6 +20,7 @@ METHODS = {
     "/production": ["get", "head", "post", "delete"],
     "/production/{factory_id}": ["get", "head"],
     "/production/{factory_id}/{time}": ["get", "head", "put", "patch", "delete"],
+    "/attainment": ["get", "head"],
     "/keys": ["get", "head", "post"],
     "/keys/{key_id}": ["get", "head", "delete"],
     "/changes": ["get", "head"],
@@ -72,6 +73,16 @@ ENTITIES: dict[str, dict[str, Document]] = {
     "CountChanges": COUNTS,
     "Merged": dict.fromkeys(["records", "created", "replaced", "unchanged", "skipped"], NUMBER_OF),
     "Removed": {"removed": NUMBER_OF},
+    "Attainment": {
+        "factory_id": ID,
+        "start": TIME,
+        "end": TIME,
+        **dict.fromkeys(["actual", "goal", "variance"], NUMBER_OF),
+        "attainment": {"anyOf": [{"type": "number"}, OR_NULL]},
+        "records": NUMBER_OF,
+        "first": TIME,
+        "last": TIME,
+    },
     "Key": KEY,
     "KeyWithSecret": KEY | {"secret": TEXT},
     "NewKey": {
@@ -303,13 +314,16 @@ def test_every_parameter_of_a_list_is_described(api: Document) -> None:
 
 
 def test_every_parameter_of_another_operation_is_described(api: Document) -> None:
-    """POST and DELETE of production take a few, some of them required; nothing else takes any."""
+    """POST and DELETE of production and attainment take a few, some of them required; nothing else takes any."""
     production = f"{BASE_PATH}/production"
+    sums = dict.fromkeys(["by", "factory_id", "factory_id__in", "time__gte", "time__lt", "format"], False)
     lists = {(BASE_PATH + path, method) for path in LISTED for method in ("get", "head")}
 
     assert {
         (production, "post"): {"on_conflict": False, "dry_run": False},
         (production, "delete"): {"factory_id": True, "time__gte": True, "time__lt": True, "dry_run": False},
+        (f"{BASE_PATH}/attainment", "get"): sums,
+        (f"{BASE_PATH}/attainment", "head"): sums,
     } == {
         place: required
         for place, operation in operations(api).items()
@@ -395,7 +409,7 @@ def test_every_success_is_described_by_what_it_gives(api: Document) -> None:
             "application/x-ndjson": TEXT,
             "text/csv": TEXT,
         }
-        for path, entity in LISTED.items()
+        for path, entity in (LISTED | {"/attainment": "Attainment"}).items()
     }
     for path, entity in (
         ("/sprockets/{sprocket_id}", "Sprocket"),
@@ -507,6 +521,9 @@ def test_every_refusal_is_described_as_the_one_body(api: Document) -> None:
         (404, "PUT", "/production/{unknown}/{time}", {"json": COUNTS_OF_RECORD}),
         (200, "PATCH", "/production/{factory_id}/{time}", {"json": {}}),
         (412, "DELETE", "/production/{factory_id}/{time}", {"headers": {"If-Match": '"other"'}}),
+        (200, "GET", "/attainment", {"params": {"by": "hour"}}),
+        (304, "HEAD", "/attainment", {"headers": {"If-None-Match": "*"}}),
+        (422, "GET", "/attainment", {"params": {"by": "minute"}}),
         (200, "GET", "/me", {}),
         (304, "GET", "/me", {"headers": {"If-None-Match": "*"}}),
         (401, "GET", "/me", {"headers": {"Authorization": "Bearer nothing"}}),

@@ -29,7 +29,7 @@ OF_ITS_OWN = "('outcomes', 'new_changes')"
 """What PostgreSQL has to keep beside what is stored: one writer to a file knows how its own COMMIT ended, and in which
 order it made its changes."""
 
-INSTANT = re.compile("time|(.+_)?at")
+INSTANT = re.compile("time|start|until|first|last|(.+_)?at")
 """What a column is called that holds one."""
 
 
@@ -155,7 +155,7 @@ async def test_both_engines_have_the_same_tables_and_columns(connection: Connect
     sqlite = await schema_of_sqlite(tmp_path / "a.db")
     postgresql = await schema_of_postgresql(connection)
 
-    assert {*TABLES, "migrations"} == {column.table for column in postgresql.columns}
+    assert {*TABLES, "rollups", "migrations"} == {column.table for column in postgresql.columns}
     assert [(column.table, column.name, column.required) for column in sqlite.columns] == [
         (column.table, column.name, column.required) for column in postgresql.columns
     ]

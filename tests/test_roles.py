@@ -45,6 +45,7 @@ LEAST_ROLES: dict[str, dict[str, str]] = {
     },
     "/production": {"GET": "viewer", "HEAD": "viewer", "POST": "operator", "DELETE": "engineer"},
     "/production/{factory_id}": {"GET": "viewer", "HEAD": "viewer"},
+    "/attainment": {"GET": "viewer", "HEAD": "viewer"},
     "/production/{factory_id}/{time}": {
         "GET": "viewer",
         "HEAD": "viewer",

@@ -10,6 +10,7 @@ from sprocket_factory.access.limits import Quotas
 from sprocket_factory.access.oidc_claims import read_rules
 from sprocket_factory.access.proxies import Proxies
 from sprocket_factory.database import Database
+from sprocket_factory.endpoints.attainment import attainment
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
@@ -65,7 +66,7 @@ def route_requests(settings: Settings) -> Litestar:
     """Return what leads a request to its endpoint. It needs to be told who asks and where the data is."""
     app = Litestar(
         [
-            Router(BASE_PATH, route_handlers=[sprockets, factories, production, keys, changes, get_me]),
+            Router(BASE_PATH, route_handlers=[sprockets, factories, production, attainment, keys, changes, get_me]),
             *docs_handlers,
             get_problem,
         ],

@@ -1,13 +1,15 @@
 """How a command gets at the database that its settings name."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import click
 
 from sprocket_factory.database import Database, ServerPlace, open_database
-from sprocket_factory.errors import Unusable
+from sprocket_factory.entities.attainment_rollup import are_up_to_date, bring_up_to_date
+from sprocket_factory.errors import Busy, Unusable
+from sprocket_factory.observe import log
 from sprocket_factory.settings import Settings
 
 DATABASE_SETTINGS = (
@@ -32,6 +34,7 @@ async def opened_database(settings: Settings) -> AsyncIterator[Database]:
     try:
         if database.is_new:
             click.echo(f"Made a new database: {database.location}", err=True)
+        await _bring_up_to_date(database)
         yield database
     finally:
         await database.close()
@@ -45,6 +48,15 @@ def place_of(settings: Settings) -> ServerPlace:
         settings.database_connections,
         settings.database_through_proxy,
     )
+
+
+async def _bring_up_to_date(database: Database) -> None:
+    """Make the sums of production anew where they are not there, or were made with other time zones."""
+    while not await are_up_to_date(database):
+        if not database.is_new:
+            log.info("summing up all production by quarter-hour and day, as this version of the time zones has them")
+        with suppress(Busy):  # another server does so at this moment, or a write holds the database: look again then
+            await database.write(bring_up_to_date, by="start", alone=True)
 
 
 def read_password(file: str) -> str:

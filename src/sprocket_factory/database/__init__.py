@@ -21,11 +21,16 @@ Row = tuple[Any, ...]
 
 NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
-STAGED_COLUMNS = ("factory_id", "time", "row_number", "actual", "goal")
-"""Those of the table `incoming`."""
+STAGED_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "incoming": ("factory_id", "time", "row_number", "actual", "goal"),
+        "touched": ("factory_id", "day", "start", "until"),
+    }
+)
+"""The temporary tables of a write, with their columns: whole numbers, or instants."""
 
 Block: TypeAlias = "array[int]"
-"""Rows of `incoming`, up to a few thousand, one behind the other: eight bytes (`q`) for each of its columns."""
+"""Rows of a temporary table, up to a few thousand, one behind the other: eight bytes (`q`) for each of its columns."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -70,8 +75,26 @@ class Transaction(Reader, Protocol):
     new_changes: str
     """The table that takes new entries for the record of changes (entities/change.py)."""
 
+    quarter: str
+    """SQL for the quarter-hour of UTC that the column `time` lies in."""
+
     async def lock(self, sql: str, **values: Value) -> Row | None:
         """Return the first row of a SELECT, and keep it as it is for everybody else until the transaction ends."""
+
+    async def share(self, sql: str, **values: Value) -> list[Row]:
+        """Return every row of a SELECT, and keep anybody from locking or removing one until the transaction ends.
+
+        Others may share them.
+        """
+
+    async def hold(self, sql: str, **values: Value) -> None:
+        """Run a statement by which rows are kept from everybody else before they are changed.
+
+        It is not run where nobody else writes meanwhile, so that a write that is refused has written nothing.
+        """
+
+    def chunks(self, sql: str, **values: Value) -> AsyncGenerator[list[Row]]:
+        """Give every row in chunks, as they stood at the first; other statements may be run in between."""
 
     async def first(self, sql: str, **values: Value) -> Row:
         """Return the first row of a statement that always gives one."""
@@ -88,8 +111,11 @@ class Transaction(Reader, Protocol):
     async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert many rows as they are, each with a value for each of these columns."""
 
-    async def stage(self, blocks: Iterable[Block]) -> None:
-        """Put rows into the table `incoming` in place of what is there, for the statements that follow.
+    async def clear(self, table: str) -> None:
+        """Begin to fill a temporary table: one of STAGED_COLUMNS."""
+
+    async def stage(self, table: str, blocks: Iterable[Block]) -> None:
+        """Put rows into a temporary table that was cleared, beside what is there, for the statements that follow.
 
         The blocks are read as it goes and never held whole.
         """

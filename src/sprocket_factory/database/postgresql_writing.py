@@ -36,11 +36,14 @@ COLLISIONS = (
 """Somebody else was first. Run again, the write finds what that one stored."""
 
 BEGIN = "BEGIN"
-BEGIN_ALONE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"
-"""What takes long has no time limit, and sees one state of the database from its first statement to its last."""
+BEGIN_ALONE = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"
+"""What takes long has no time limit. It locks what it rests on, as every write does: under REPEATABLE READ
+what takes a minute would be refused because of what takes a millisecond."""
 
 COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 """A time limit that strikes during COMMIT would leave everybody in doubt."""
+
+CHUNK_ROWS = 10_000
 
 STORE_OUTCOME = "INSERT INTO outcomes (token, committed, at) VALUES (:token, true, now())"
 SETTLE_OUTCOME = (
@@ -59,6 +62,7 @@ class PostgreSQLTransaction:
     """A `Transaction` on one connection."""
 
     new_changes = "new_changes"
+    quarter = "date_bin(INTERVAL '15 minutes', time, TIMESTAMPTZ '1970-01-01T00:00:00Z')"
 
     def __init__(self, connection: Connection, by: Author, timeout: float | None) -> None:
         self.by = by
@@ -83,6 +87,22 @@ class PostgreSQLTransaction:
     async def lock(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, and keep it as it is for everybody else until the transaction ends."""
         return await self.one(f"{sql} FOR UPDATE", **values)
+
+    async def share(self, sql: str, **values: Value) -> list[Row]:
+        """Return every row, and keep anybody from locking or removing one until the transaction ends."""
+        return await self.all(f"{sql} FOR KEY SHARE", **values)
+
+    async def hold(self, sql: str, **values: Value) -> None:
+        """Run a statement by which rows are kept from everybody else before they are changed."""
+        await self.run(sql, **values)
+
+    async def chunks(self, sql: str, **values: Value) -> AsyncGenerator[list[Row]]:
+        """Give every row in chunks."""
+        query, names = translate(sql)
+        arguments = [values[name] for name in names]
+        cursor = await self._connection.cursor(query, *arguments, timeout=self._timeout)
+        while chunk := await cursor.fetch(CHUNK_ROWS, timeout=self._timeout):
+            yield chunk
 
     async def first(self, sql: str, **values: Value) -> Row:
         """Return the first row of a statement that always gives one."""
@@ -123,21 +143,24 @@ class PostgreSQLTransaction:
         """Insert many rows as they are."""
         await self._connection.copy_records_to_table(table, records=rows, columns=columns, timeout=self._timeout)
 
-    async def stage(self, blocks: Iterable[Block]) -> None:
-        """Put rows into the table `incoming` in place of what is there."""
+    async def clear(self, table: str) -> None:
+        """Begin to fill a temporary table."""
         staging = files("sprocket_factory.database").joinpath("staging.postgresql.sql").read_text(encoding="utf-8")
-        await self._connection.execute(staging)
+        await self._connection.execute(f"{staging} TRUNCATE {table}", timeout=self._timeout)
+
+    async def stage(self, table: str, blocks: Iterable[Block]) -> None:
+        """Put rows into a temporary table, beside what is there."""
         await self._connection.copy_records_to_table(
-            "incoming", records=_in_turns(blocks), columns=STAGED_COLUMNS, timeout=self._timeout
+            table, records=_in_turns(table, blocks), columns=STAGED_COLUMNS[table], timeout=self._timeout
         )
-        await self._connection.execute("ANALYZE incoming", timeout=self._timeout)
+        await self._connection.execute(f"ANALYZE {table}", timeout=self._timeout)
 
 
-async def _in_turns(blocks: Iterable[Block]) -> AsyncGenerator[tuple[int, ...]]:
+async def _in_turns(table: str, blocks: Iterable[Block]) -> AsyncGenerator[tuple[int, ...]]:
     """Give the rows, and others their turn after each block: the driver takes rows as fast as they come."""
     for block in blocks:
         await asyncio.sleep(0)
-        for row in zip(*[iter(block)] * len(STAGED_COLUMNS), strict=True):
+        for row in zip(*[iter(block)] * len(STAGED_COLUMNS[table]), strict=True):
             yield row
 
 

@@ -18,7 +18,8 @@ import apsw
 from sprocket_factory.database import NO_VALUES, Author, Database, Row, Transaction, Value
 from sprocket_factory.database.checking import damaged
 from sprocket_factory.database.migrations import Migration, missing_migrations
-from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer, refusal_for
+from sprocket_factory.database.sqlite_errors import refusal_for
+from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer
 from sprocket_factory.errors import Busy, Unusable
 
 MAX_READS = 8
@@ -256,13 +257,9 @@ def _open_writer(path: Path) -> apsw.Connection:
     connection.pragma("foreign_keys", "on")
     connection.pragma("journal_size_limit", MAX_WAL_BYTES)
     # A migration folds the names that are stored as Python does: SQLite folds ASCII alone.
-    connection.create_scalar_function("casefold", _casefold, 1, deterministic=True)
+    connection.create_scalar_function("casefold", lambda *name: str(name[0]).casefold(), 1, deterministic=True)
     connection.execute(files("sprocket_factory.database").joinpath("staging.sqlite.sql").read_text(encoding="utf-8"))
     return connection
-
-
-def _casefold(*name: Any) -> str:
-    return str(name[0]).casefold()
 
 
 def _open_reader(path: Path) -> apsw.Connection:

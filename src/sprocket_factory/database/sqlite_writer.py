@@ -9,16 +9,20 @@ and each of it run alone.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
 from sprocket_factory.database import STAGED_COLUMNS, Author, Block, Row, Value
-from sprocket_factory.errors import Busy, Refusal, StorageFull, TooSlow, Unavailable
+from sprocket_factory.database.sqlite_errors import busy, refusal_for
+from sprocket_factory.errors import Busy, Unavailable
 
 BUSY_SECONDS = 5
 """How long a write waits for others, in this process or another, before it is refused."""
+
+CHUNK_ROWS = 10_000
 
 MAX_GROUP = 1000
 MAX_WAITING = 10_000
@@ -48,6 +52,7 @@ class SQLiteTransaction:
     """A `Transaction` on the writing connection. Only the writer's thread may touch it."""
 
     new_changes = "changes"
+    quarter = "time - time % 900000000"
 
     def __init__(self, connection: apsw.Connection, by: Author) -> None:
         self.by = by
@@ -65,6 +70,19 @@ class SQLiteTransaction:
     async def lock(self, sql: str, **values: Value) -> Row | None:
         """Return the first row. Nobody else writes meanwhile."""
         return await self.one(sql, **values)
+
+    async def share(self, sql: str, **values: Value) -> list[Row]:
+        """Return every row. Nobody else writes meanwhile."""
+        return await self.all(sql, **values)
+
+    async def hold(self, sql: str, **values: Value) -> None:
+        """Do nothing. Nobody else writes meanwhile."""
+
+    async def chunks(self, sql: str, **values: Value) -> AsyncGenerator[list[Row]]:
+        """Give every row in chunks."""
+        rows = self._own_connection().execute(sql, values)
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            yield chunk
 
     async def first(self, sql: str, **values: Value) -> Row:
         """Return the first row of a statement that always gives one."""
@@ -98,18 +116,23 @@ class SQLiteTransaction:
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from our own tables
         self._own_connection().executemany(sql, rows)
 
-    async def stage(self, blocks: Iterable[Block]) -> None:
-        """Put rows into the table `incoming` in place of what is there.
+    async def clear(self, table: str) -> None:
+        """Begin to fill a temporary table."""
+        self._own_connection().execute(f"DELETE FROM {table}")  # noqa: S608 - one of STAGED_COLUMNS
+
+    async def stage(self, table: str, blocks: Iterable[Block]) -> None:
+        """Put rows into a temporary table, beside what is there.
 
         A block is one statement. Each gives up the interpreter's lock and waits to get it back: row by row, a million
         rows took 10 s beside eight busy connections, and 3 by the thousand. Of over 1,300 rows it would be so long
         that apsw parses it anew each time.
         """
         connection = self._own_connection()
-        connection.execute("DELETE FROM incoming")
+        columns = len(STAGED_COLUMNS[table])
+        place = f"({','.join('?' * columns)})"
         for block in blocks:
-            places = ",".join(["(?,?,?,?,?)"] * (len(block) // len(STAGED_COLUMNS)))
-            connection.execute(f"INSERT INTO incoming VALUES {places}", block.tolist())  # noqa: S608
+            places = ",".join([place] * (len(block) // columns))
+            connection.execute(f"INSERT INTO {table} VALUES {places}", block.tolist())  # noqa: S608
 
     def _own_connection(self) -> apsw.Connection:
         if threading.get_ident() != self._thread:
@@ -174,7 +197,7 @@ class Writer:
         except ValueError:
             return  # it has begun, and its outcome is on the way
         if not job.answer.done():
-            job.answer.set_exception(_busy())
+            job.answer.set_exception(busy())
 
     def _run(self) -> None:
         while self._wait():
@@ -257,26 +280,8 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
 
-def refusal_for(error: apsw.Error) -> Exception:
-    """Return what a caller is told when SQLite fails: a refusal where it is one, else the error itself."""
-    match error:
-        case apsw.BusyError() | apsw.LockedError():
-            return _busy()
-        case apsw.FullError() | apsw.ReadOnlyError():
-            return StorageFull("The storage is full or read-only.", hint="Reading goes on; make room on its disk.")
-        case apsw.InterruptError():
-            return TooSlow("This takes longer to find than is allowed.", hint="Narrow it down, or sort by the key.")
-        case apsw.IOError() | apsw.CantOpenError():
-            return Unavailable("The storage does not answer.", hint="Try again in a moment.")
-    return error
-
-
 def _for_caller(error: Exception) -> Exception:
     return refusal_for(error) if isinstance(error, apsw.Error) else error
-
-
-def _busy() -> Refusal:
-    return Busy("Another write holds the database.", hint="Try again in a moment.")
 
 
 def _answer(outcomes: list[Outcome]) -> None:

@@ -8,3 +8,12 @@ CREATE TEMP TABLE incoming (
     goal INTEGER NOT NULL,
     PRIMARY KEY (factory_id, time, row_number)
 ) STRICT, WITHOUT ROWID;
+
+-- The slots of the roll-ups that a write of many touches.
+CREATE TEMP TABLE touched (
+    factory_id INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (factory_id, day, start)
+) STRICT, WITHOUT ROWID;

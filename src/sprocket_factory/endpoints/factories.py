@@ -56,7 +56,7 @@ async def put_factory(request: ApiRequest) -> ASGIApp:
     """Replace one factory whole."""
     factory_id = request.id_in_path("factory_id", no_factory)
     new = await read_body(request, WholeFactory, id=factory_id)
-    return Answer(await request.write(change_factory, factory_id, new, request.expected))
+    return Answer(await request.write(change_factory, factory_id, new, request.expected, alone=True))
 
 
 @patch(
@@ -71,7 +71,7 @@ async def patch_factory(request: ApiRequest) -> ASGIApp:
     """Change some members of one factory (a JSON merge patch, RFC 7396)."""
     factory_id = request.id_in_path("factory_id", no_factory)
     changes = await read_body(request, FactoryChanges, MERGE_PATCH, id=factory_id)
-    return Answer(await request.write(change_factory, factory_id, changes, request.expected))
+    return Answer(await request.write(change_factory, factory_id, changes, request.expected, alone=True))
 
 
 @delete("/{factory_id:str}", role="engineer", gives={204: None}, conditional=True, refuses=(NotFound, Conflict, Stale))

@@ -107,7 +107,7 @@ async def answer_list(request: ApiRequest, listing: Listing[Any], **fixed: int) 
     """
     parameters = parameters_of(request)
     query = read_query(listing, parameters, request.latest, **fixed)
-    format_ = _format(request, parameters)(listing.columns)
+    format_ = format_of(request, parameters)(listing.columns)
     headers = [(b"vary", b"accept")]
     if read_boolean(parameters, "count"):
         headers.append((b"x-total-count", b"%d" % await count_list(request.database, listing, query)))
@@ -131,9 +131,10 @@ def read_query(listing: Listing[Any], parameters: Mapping[str, str], latest: int
     return query._replace(after=read_cursor(listing, query, parameters["cursor"]))
 
 
-def _format(request: ApiRequest, parameters: Mapping[str, str]) -> type[Format]:
+def format_of(request: ApiRequest, parameters: Mapping[str, str]) -> type[Format]:
+    """Return the format that a request wants its list in. Raises Invalid."""
     if "format" in parameters:
-        return FORMATS[read_choice(parameters, "format", FORMATS)]
+        return FORMATS[read_choice(parameters, "format", FORMATS, "json")]
     # checks.py has refused what accepts none of them.
     wanted = preferred_type(request.scope, MEDIA_TYPES)
     return next(format_ for format_ in FORMATS.values() if format_.media_type == wanted)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from litestar import Request
@@ -12,6 +12,8 @@ from sprocket_factory.entities.instant import EARLIEST, SECOND, read_instant
 from sprocket_factory.errors import Fault, Invalid, nearest, shown
 
 Schema = dict[str, Any]
+
+Choice = TypeVar("Choice", bound=str)
 
 TIME: Schema = {
     "anyOf": [
@@ -74,13 +76,13 @@ def read_boolean(parameters: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def read_choice(parameters: Mapping[str, str], name: str, choices: Iterable[str]) -> str:
-    """Return a parameter that is one of these; where it is left out, the first. Raises Invalid."""
-    choices = list(choices)
-    value = parameters.get(name, choices[0])
-    if value not in choices:
-        raise wrong_parameter(name, f"{shown(value)} is none of {', '.join(choices)}.")
-    return value
+def read_choice(parameters: Mapping[str, str], name: str, choices: Iterable[Choice], default: Choice) -> Choice:
+    """Return a parameter that is one of these; where it is left out, the default. Raises Invalid."""
+    value = parameters.get(name, default)
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise wrong_parameter(name, f"{shown(value)} is none of {', '.join(choices)}.")
 
 
 def read_whole_number(parameters: Mapping[str, str], name: str, least: int, most: int) -> int:

@@ -168,7 +168,6 @@ async def _in_turns(steps: Iterator[None]) -> None:
 
 async def _merge(request: ApiRequest, post_once: Once, spool: Spool) -> ASGIApp:
     parameters = parameters_of(request)
-    on_conflict: OnConflict
-    (on_conflict,) = (choice for choice in ON_CONFLICT if choice == read_choice(parameters, "on_conflict", ON_CONFLICT))
+    on_conflict = read_choice(parameters, "on_conflict", ON_CONFLICT, "error")
     dry_run = read_boolean(parameters, "dry_run")
     return await post_once.write(Answer, merge_production, spool, on_conflict, NO_IDS, dry_run, alone=True)

@@ -53,7 +53,8 @@ TABLES = (
         key=("caller", "method", "path", "key"),
     ),
 )
-"""Everything that is kept, each table behind those that it refers to. A new table is copied once it is named here."""
+"""Everything that is kept, each table behind those that it refers to. A new table is copied once it is named here.
+Roll-ups follow from production, and are made anew."""
 
 
 class Difference(NamedTuple):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.attainment_rollup import rebuild
 from sprocket_factory.entities.change import Action, Entry, enter
 from sprocket_factory.entities.listing import Listing
 from sprocket_factory.entities.name import Name, check_name
@@ -131,6 +132,8 @@ async def change_factory(
         folded=after.name.casefold(),
         time_zone=after.time_zone,
     )
+    if after.time_zone != before.time_zone:
+        await rebuild(tx, factory_id, after.time_zone)
     action: Action = "replace" if isinstance(changes, WholeFactory) else "update"
     await enter(tx, Entry(action, "factory", str(factory_id), before, after))
     return after
@@ -154,6 +157,20 @@ async def check_factory_exists(db: Reader, factory_id: int) -> None:
     """Raise NotFound unless there is a factory with this id."""
     if await db.one("SELECT 1 FROM factories WHERE id = :id", id=factory_id) is None:
         raise no_factory(factory_id)
+
+
+async def share_time_zone(tx: Transaction, factory_id: int) -> str:
+    """Return a factory's time zone, which stays as it is until the transaction ends. Raises NotFound."""
+    rows = await tx.share("SELECT time_zone FROM factories WHERE id = :id", id=factory_id)
+    if not rows:
+        raise no_factory(factory_id)
+    return str(rows[0][0])
+
+
+async def share_incoming_time_zones(tx: Transaction) -> dict[int, str]:
+    """Return the time zones of the factories that the staged rows name, by id. They stay so as in share_time_zone."""
+    named = "EXISTS (SELECT 1 FROM incoming WHERE incoming.factory_id = factories.id)"
+    return dict(await tx.share(f"SELECT id, time_zone FROM factories WHERE {named} ORDER BY id"))
 
 
 async def ensure_factory(tx: Transaction, name: str, time_zone: str = "UTC") -> tuple[int, bool]:

@@ -7,8 +7,15 @@ from msgspec.structs import replace
 
 from sprocket_factory.database import Overtaken, Reader, Transaction
 from sprocket_factory.entities import Id
+from sprocket_factory.entities.attainment_rollup import (
+    Bucket,
+    hold_bucket,
+    hold_span,
+    recount_bucket,
+    recount_touched,
+)
 from sprocket_factory.entities.change import Action, Span, new_batch
-from sprocket_factory.entities.factory import check_factory_exists
+from sprocket_factory.entities.factory import share_time_zone
 from sprocket_factory.entities.instant import AnyTime, Time, to_datetime, to_text
 from sprocket_factory.entities.listing import Listing
 from sprocket_factory.entities.production_change import enter_many, enter_record, keep_records
@@ -105,10 +112,10 @@ async def add_production(tx: Transaction, key: Key, counts: Counts) -> tuple[Pro
         NotFound: There is no such factory.
         Conflict: Other values are stored.
     """
+    bucket = await _hold(tx, key)
     row = await tx.lock(_FIND, **key._asdict())
     if row is None:
-        await check_factory_exists(tx, key.factory_id)
-        return await _insert(tx, key, counts), "created"
+        return await _insert(tx, key, counts, bucket), "created"
     if row[:2] != (counts.sprocket_production_actual, counts.sprocket_production_goal):
         raise Conflict(
             f"Factory {key.factory_id} at {to_text(key.time)} stands at actual {row[0]}, goal {row[1]}.",
@@ -126,14 +133,13 @@ async def put_production(
         Stale: What is stored is not what was expected.
         NotFound: There is no such factory.
     """
+    bucket = await _hold(tx, key)
     row = await tx.lock(_FIND, **key._asdict())
-    if row is None:
-        await check_factory_exists(tx, key.factory_id)
     check_expected(expected, production_of(*row) if row is not None else None)
     if row is None:
-        return await _insert(tx, key, counts), "created"
+        return await _insert(tx, key, counts, bucket), "created"
     before = production_of(*row)
-    after = await _store(tx, "replace", key, before, counts)
+    after = await _store(tx, "replace", key, before, counts, bucket)
     return after, "unchanged" if after is before else "replaced"
 
 
@@ -141,13 +147,16 @@ async def change_production(
     tx: Transaction, key: Key, changes: CountChanges, expected: Expected = ANYTHING
 ) -> Production:
     """Change one or both counts of a record; where they are so already, write nothing. Raises NotFound or Stale."""
-    return await _store(tx, "update", key, await _expect(tx, key, expected), changes)
+    bucket = await _hold(tx, key)
+    return await _store(tx, "update", key, await _expect(tx, key, expected), changes, bucket)
 
 
 async def remove_production(tx: Transaction, key: Key, expected: Expected = ANYTHING) -> None:
     """Remove a record. Raises NotFound or Stale."""
+    bucket = await _hold(tx, key)
     stored = await _expect(tx, key, expected)
     await tx.run("DELETE FROM production WHERE factory_id = :factory_id AND time = :time", **key._asdict())
+    await recount_bucket(tx, bucket)
     await enter_record(tx, "remove", *key, before=stored)
 
 
@@ -159,15 +168,18 @@ async def remove_production_span(
     dry_run: bool,  # noqa: FBT001 - write functions take their arguments by place
 ) -> int:
     """Remove a factory's records from an instant up to, not including, another; return how many. Raises NotFound."""
-    await check_factory_exists(tx, factory_id)
+    time_zone = await share_time_zone(tx, factory_id)
     from_span = "FROM production WHERE factory_id = :factory_id AND time >= :since AND time < :until"
     span = {"factory_id": factory_id, "since": since, "until": until}
+    if not dry_run:
+        from_span += f" AND {await hold_span(tx, factory_id, time_zone, since, until)}"
     count, first, last = await tx.first(f"SELECT count(*), min(time), max(time) {from_span}", **span)
     if count and not dry_run:
         batch = new_batch()
         kept = await keep_records(tx, batch, from_span, **span)
         if not count == kept == await tx.run(f"DELETE {from_span}", **span):
             raise Overtaken
+        await recount_touched(tx)
         await enter_many(tx, "remove", [Span(factory_id, to_datetime(first), to_datetime(last), count)], batch)
     return int(count)
 
@@ -175,6 +187,11 @@ async def remove_production_span(
 def no_production(key: Key) -> NotFound:
     """Return the refusal for a factory and time that have no record."""
     return NotFound(f"Factory {key.factory_id} has no record at {to_text(key.time)}.", hint="PUT creates one.")
+
+
+async def _hold(tx: Transaction, key: Key) -> Bucket:
+    """Keep others from changing what this record is counted in, before it is looked at. Raises NotFound."""
+    return await hold_bucket(tx, key.factory_id, await share_time_zone(tx, key.factory_id), key.time)
 
 
 async def _expect(tx: Transaction, key: Key, expected: Expected) -> Production:
@@ -187,7 +204,7 @@ async def _expect(tx: Transaction, key: Key, expected: Expected) -> Production:
     return stored
 
 
-async def _insert(tx: Transaction, key: Key, counts: Counts) -> Production:
+async def _insert(tx: Transaction, key: Key, counts: Counts, bucket: Bucket) -> Production:
     """Store a new record. No upsert: whoever stored it a moment ago must not be overwritten unseen."""
     row = await tx.first(
         "INSERT INTO production (factory_id, time, sprocket_production_actual, sprocket_production_goal)"
@@ -195,12 +212,13 @@ async def _insert(tx: Transaction, key: Key, counts: Counts) -> Production:
         **_values(key, counts),
     )
     record = production_of(*row)
+    await recount_bucket(tx, bucket)
     await enter_record(tx, "create", *key, after=record)
     return record
 
 
-async def _store(
-    tx: Transaction, action: Action, key: Key, before: Production, changes: Counts | CountChanges
+async def _store(  # noqa: PLR0913, PLR0917 - what is stored, as what, and what it is counted in
+    tx: Transaction, action: Action, key: Key, before: Production, changes: Counts | CountChanges, bucket: Bucket
 ) -> Production:
     after = replace(before, **_members(changes))
     if after == before:
@@ -210,6 +228,7 @@ async def _store(
         " WHERE factory_id = :factory_id AND time = :time",
         **_values(key, after),
     )
+    await recount_bucket(tx, bucket)
     await enter_record(tx, action, *key, before=before, after=after)
     return after
 

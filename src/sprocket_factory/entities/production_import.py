@@ -14,6 +14,8 @@ from typing import IO, Literal
 from msgspec import Struct
 
 from sprocket_factory.database import STAGED_COLUMNS, Block, Row, Transaction
+from sprocket_factory.entities.attainment_rollup import hold_incoming, recount_touched
+from sprocket_factory.entities.factory import share_incoming_time_zones
 from sprocket_factory.entities.instant import to_text
 from sprocket_factory.entities.production_change import enter_many
 from sprocket_factory.entities.production_merge import compare_incoming, find_clashes, store_incoming
@@ -25,7 +27,7 @@ MAX_FAULTS = 100
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
 
-_WIDTH = len(STAGED_COLUMNS)
+_WIDTH = len(STAGED_COLUMNS["incoming"])
 _BLOCK_ROWS = 1000
 _EMPTY_ROW = bytes(_WIDTH * array("q").itemsize)
 _BLOCK_BYTES = len(_EMPTY_ROW) * _BLOCK_ROWS
@@ -136,8 +138,12 @@ async def merge_production(
         Invalid: A row names a factory that does not exist.
         Conflict: Under `error`, at least one row clashes; the first hundred are named.
     """
-    await tx.stage(spool.blocks(factory_ids))
+    await tx.clear("incoming")
+    await tx.stage("incoming", spool.blocks(factory_ids))
+    time_zones = await share_incoming_time_zones(tx)
     await _refuse_unknown_factories(tx)
+    if not dry_run:
+        await hold_incoming(tx, time_zones)
     is_replacing = on_conflict == "replace"
     compared = await compare_incoming(tx, is_replacing=is_replacing)
     differing = len(spool) - compared.created - compared.unchanged
@@ -145,6 +151,7 @@ async def merge_production(
         raise await _clashes(tx, differing)
     if compared.spans and not dry_run:
         batch = await store_incoming(tx, compared, is_replacing=is_replacing)
+        await recount_touched(tx)
         await enter_many(tx, "import", compared.spans, batch)
     return Merged(
         records=len(spool),

@@ -1,0 +1,280 @@
+"""Attainment: what was made of what was set out to be made, per hour, day, week, month or in all.
+
+Sums come from the roll-ups (attainment_rollup.py), so that reading costs by the bucket and not by the record. A bound
+of time that cuts a bucket is exact all the same: local dates that lie whole within the bounds come from the sums per
+day, the rest of them from the sums per slot, and only the slot that a bound cuts is read record by record.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import Annotated, Literal, NamedTuple, get_args
+from zoneinfo import ZoneInfo
+
+from msgspec import Meta, Struct
+
+from sprocket_factory.database import Database, Value
+from sprocket_factory.entities import Id
+from sprocket_factory.entities.calendar import (
+    By,
+    Slot,
+    day_of,
+    first_day_of,
+    last_day_of,
+    slot_of,
+    span_of_days,
+    span_of_hour,
+    to_local_text,
+    whole_days,
+    zone_of,
+)
+from sprocket_factory.entities.instant import DAY, EARLIEST, LATEST, SECOND, Time, to_datetime
+from sprocket_factory.entities.listing import Kind
+
+Bucketing = Literal["hour", "day", "week", "month", "total"]
+
+BUCKETINGS: tuple[Bucketing, ...] = get_args(Bucketing)
+
+DECIMALS = 4
+"""Of the attainment: a hundredth of a per cent."""
+
+LocalTime = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, with the factory's own offset at that moment.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+
+
+class Attainment(Struct, frozen=True):
+    """What one factory made of its goal within one bucket, and what that rests on."""
+
+    factory_id: Id
+    start: LocalTime
+    end: LocalTime
+    """The first instant that is not in the bucket any more; in all, the last record's."""
+    actual: int
+    goal: int
+    variance: int
+    """actual - goal."""
+    attainment: float | None
+    """actual / goal, to four decimals and never capped; null where the goal is 0."""
+    records: int
+    first: Time
+    last: Time
+
+
+COLUMNS: Mapping[str, Kind] = {
+    "factory_id": "integer",
+    "start": "text",
+    "end": "text",
+    "actual": "integer",
+    "goal": "integer",
+    "variance": "integer",
+    "attainment": "shown",
+    "records": "integer",
+    "first": "time",
+    "last": "time",
+}
+"""The members in their order, as formats.py wants them."""
+
+
+class Bounds(NamedTuple):
+    """From an instant up to, not including, another."""
+
+    since: int = EARLIEST
+    until: int = (LATEST + SECOND) - 365 * DAY
+    """9999-01-01: the calendar goes on for the rest of the month there, in every time zone."""
+
+
+EVER = Bounds()
+
+
+class _Sums(NamedTuple):
+    """What one row of a roll-up, or several records, come to."""
+
+    time_zone: str
+    factory_id: int
+    day: int
+    start: int
+    actual: int
+    goal: int
+    records: int
+    first: int
+    last: int
+
+
+async def stream_attainment(
+    db: Database, by: Bucketing, factory_ids: Collection[int] | None = None, bounds: Bounds = EVER
+) -> AsyncGenerator[list[Attainment]]:
+    """Give the buckets that hold records in chunks, by factory and start, from one snapshot.
+
+    Args:
+        db: Where they are.
+        by: What one bucket is.
+        factory_ids: Whose; None for all factories'.
+        bounds: Only records within count.
+
+    Raises:
+        Busy: Too many lists are being read.
+        TooSlow: It took longer than allowed to find.
+    """
+    if bounds.since >= bounds.until or (factory_ids is not None and not factory_ids):
+        return
+    sql, values = await _select(db, by, factory_ids, bounds)
+    bucket_of = _BUCKETS[by]
+    pending: list[_Sums] = []
+    async with aclosing(db.stream(_Sums, sql, values, scans=by == "hour" or bounds != EVER)) as chunks:
+        async for chunk in chunks:
+            if by == "day" and bounds == EVER:  # each row is a bucket: 5 ms less for 36,600
+                yield [_attainment(by, (row,)) for row in chunk]
+                continue
+            groups = [list(group) for _, group in groupby(pending + chunk, bucket_of)]
+            pending = groups.pop() if groups else []  # it may go on in the next chunk
+            if groups:
+                yield [_attainment(by, group) for group in groups]
+    if pending:
+        yield [_attainment(by, pending)]
+
+
+def _attainment(by: Bucketing, rows: Sequence[_Sums]) -> Attainment:
+    """Return what the rows of one bucket come to."""
+    name, factory_id, day, start, actual, goal, records, first, last = rows[0]
+    if len(rows) > 1:
+        actual, goal, records = (sum(map(itemgetter(place), rows)) for place in (4, 5, 6))
+        first, last = min(row.first for row in rows), max(row.last for row in rows)
+    if by == "total":
+        texts = _text(name, first), _text(name, last)
+    elif by == "hour":
+        texts = _texts_of_hour(name, start)
+    else:
+        texts = _texts_of_days(by, name, day)
+    return Attainment(
+        factory_id,
+        *texts,
+        actual,
+        goal,
+        actual - goal,
+        round(actual / goal, DECIMALS) if goal else None,
+        records,
+        to_datetime(first),
+        to_datetime(last),
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _texts_of_hour(name: str, instant: int) -> tuple[str, str]:
+    start, until = span_of_hour(zone_of(name), instant)
+    return _text(name, start), _text(name, until)
+
+
+@lru_cache(maxsize=100_000)
+def _texts_of_days(by: By, name: str, day: int) -> tuple[str, str]:
+    start, until = span_of_days(zone_of(name), first_day_of(by, day), last_day_of(by, day))
+    return _text(name, start), _text(name, until)
+
+
+@lru_cache(maxsize=100_000)
+def _hour(name: str, instant: int) -> int:
+    return span_of_hour(zone_of(name), instant).start
+
+
+def _text(name: str, instant: int) -> str:
+    return to_local_text(zone_of(name), instant)
+
+
+_BUCKETS: Mapping[Bucketing, Callable[[_Sums], Hashable]] = {
+    "hour": lambda row: (row.factory_id, _hour(row.time_zone, row.start)),
+    "day": lambda row: (row.factory_id, row.day),
+    "week": lambda row: (row.factory_id, first_day_of("week", row.day)),
+    "month": lambda row: (row.factory_id, first_day_of("month", row.day)),
+    "total": lambda row: row.factory_id,
+}
+"""What tells the bucket that a row belongs to from all others."""
+
+
+_SUMS = "actual, goal, records, first, last"
+_DAY_ROWS = f"SELECT time_zone, factory_id, day, first AS start, {_SUMS}"
+_SLOT_ROWS = f"SELECT time_zone, factory_id, day, start, {_SUMS}"
+
+# SQLite keeps the order of a CROSS JOIN. All sums come in the order of their key; those of some dates are looked up
+# factory by factory. Hours come by their start, which is another order where clocks go back over midnight.
+_ALL = "CROSS JOIN factories WHERE factories.id = factory_id AND records > 0"
+_OF_ZONE = "WHERE time_zone = :{zone} AND factory_id = factories.id"
+
+_RECORDS = f"""
+SELECT time_zone, factory_id, CAST(:{{edge}}_day AS bigint) AS day, CAST(:{{edge}}_start AS timestamptz) AS start,
+       CAST(sum(sprocket_production_actual) AS bigint), CAST(sum(sprocket_production_goal) AS bigint), count(*),
+       min(time), max(time)
+FROM factories CROSS JOIN production {_OF_ZONE}
+AND time >= :{{edge}}_since AND time < :{{edge}}_until{{{{wanted}}}} GROUP BY time_zone, factory_id"""
+
+
+async def _select(
+    db: Database, by: Bucketing, factory_ids: Collection[int] | None, bounds: Bounds
+) -> tuple[str, dict[str, Value]]:
+    """Return the statement for the sums within the bounds, and its parameters."""
+    values: dict[str, Value] = {f"id_{place}": id_ for place, id_ in enumerate(sorted(factory_ids or ()))}
+    wanted = f" AND factory_id IN ({', '.join(f'CAST(:{name} AS bigint)' for name in values)})" if values else ""
+    if bounds == EVER:
+        if by == "hour":
+            return f"{_SLOT_ROWS} FROM production_quarters {_ALL}{wanted} ORDER BY factory_id, start", values
+        return f"{_DAY_ROWS} FROM production_days {_ALL}{wanted} ORDER BY factory_id, day", values
+    order = "start" if by == "hour" else "day, start"
+    parts = []
+    for number, (name,) in enumerate(await db.all("SELECT DISTINCT time_zone FROM factories")):
+        zone = f"zone_{number}"
+        values[zone] = name
+        parts += list(_parts(by, zone, zone_of(name), bounds, values))
+    if not parts:
+        return _NOTHING, {}
+    return f"{' UNION ALL '.join(parts).format(wanted=wanted)} ORDER BY factory_id, {order}", values
+
+
+_NOTHING = f"{_DAY_ROWS} FROM production_days CROSS JOIN factories WHERE false"
+
+
+def _parts(by: Bucketing, name: str, zone: ZoneInfo, bounds: Bounds, values: dict[str, Value]) -> Iterator[str]:
+    """Give the statements for the sums of one time zone's factories within the bounds, and add their parameters.
+
+    `{wanted}` in them stands for the choice among those factories.
+    """
+    since, until = bounds
+    of_zone = _OF_ZONE.format(zone=name)
+    for number, cut in enumerate(_cut_slots(zone, bounds)):
+        edge = f"{name}_{number}"
+        values |= {
+            f"{edge}_day": cut.day,
+            f"{edge}_start": cut.start,
+            f"{edge}_since": max(cut.start, bounds.since),
+            f"{edge}_until": min(cut.until, bounds.until),
+        }
+        since, until = (cut.until, until) if cut.start < bounds.since else (since, cut.start)
+        yield _RECORDS.format(edge=edge, zone=name)
+    first, last = (1, 0) if by == "hour" else whole_days(zone, *bounds)
+    values |= {f"{name}_since": since, f"{name}_until": until}
+    values |= {f"{name}_from": day_of(zone, since) - 1, f"{name}_to": day_of(zone, until) + 1}
+    others = ""
+    if first <= last:
+        values |= {f"{name}_first": first, f"{name}_last": last}
+        dates = f"BETWEEN :{name}_first AND :{name}_last"
+        others = f" AND NOT day {dates}"
+        yield (
+            f"{_DAY_ROWS} FROM factories CROSS JOIN production_days {of_zone} AND day {dates} AND records > 0{{wanted}}"
+        )
+    if since < until:
+        yield (
+            f"{_SLOT_ROWS} FROM factories CROSS JOIN production_quarters {of_zone}"
+            f" AND day BETWEEN :{name}_from AND :{name}_to AND start >= :{name}_since AND start < :{name}_until"
+            f" AND records > 0{others}{{wanted}}"
+        )
+
+
+def _cut_slots(zone: ZoneInfo, bounds: Bounds) -> list[Slot]:
+    """Return the slots that the bounds cut: none, one, or two."""
+    lower, upper = slot_of(zone, bounds.since), slot_of(zone, bounds.until)
+    cut = [lower] if lower.start < bounds.since else []
+    return [*cut, upper] if upper.start < bounds.until and upper not in cut else cut
