@@ -1,6 +1,8 @@
 """Backups of an SQLite file, and what may stand in the way of restoring one."""
 
+import asyncio
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import pytest
 
 from backups import damage, everything, file_of, fill, run_command
 from harness import Client, Service, a_sprocket
-from sprocket_factory.database import open_database
+from sprocket_factory.database import ServerPlace, open_database
+from sprocket_factory.database.backup import restore as restore_backup
+from sprocket_factory.database.restoring_sqlite import pour_into
 from sprocket_factory.database.serving import locked
 from sprocket_factory.settings import Settings
 
@@ -39,40 +43,36 @@ def restore(backup: Path, url: str, *flags: str) -> Any:
 def test_fault_38_a_backup_ends_however_much_is_written_meanwhile(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even page by page it is of one moment: a copy that followed the changes would begin anew with each of them."""
-    monkeypatch.setattr("sprocket_factory.database.backup_sqlite.STEP_PAGES", 1)
-    begun, enough = threading.Event(), threading.Event()
-    written = 0
+    """It is of one moment, though somebody writes after every page: a copy that followed would begin anew each time."""
+    with closing(apsw.Connection(str(file_of(url)))) as writer:
+        pages = int(writer.pragma("page_count"))
+        steps = 0
 
-    def write() -> None:
-        nonlocal written
-        with closing(apsw.Connection(str(file_of(url)))) as connection:
-            connection.set_busy_timeout(5000)
-            while not enough.is_set():
-                written += 1
-                # The two tables differ by the same number at every moment.
-                connection.execute(
-                    "BEGIN IMMEDIATE; UPDATE sprockets SET teeth = teeth + 1 WHERE id = 1;"
-                    "UPDATE factories SET name = CAST(substr(name, 1, 8) AS TEXT) || (SELECT teeth FROM sprockets"
-                    " WHERE id = 1) WHERE id = 1; COMMIT"
-                )
-                begun.set()
+        def write() -> None:
+            # What two tables hold goes together at every moment.
+            writer.execute(
+                "BEGIN IMMEDIATE; UPDATE sprockets SET teeth = teeth + 1 WHERE id = 1; UPDATE factories SET name ="
+                " 'teeth ' || (SELECT teeth FROM sprockets WHERE id = 1) WHERE id = 1; COMMIT"
+            )
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    begun.wait()
-    before = written
-    made = run_command(None, "backup", str(tmp_path / "busy.db"), url=url)
-    meanwhile = written - before
-    enough.set()
-    writer.join()
+        def step(copying: Any, _target: Path) -> None:
+            nonlocal steps
+            steps += 1
+            assert steps <= 2 * pages, "it does not end"
+            copying.step(1)
+            write()
+
+        write()
+        monkeypatch.setattr("sprocket_factory.database.backup_sqlite.copy_step", step)
+        made = run_command(None, "backup", str(tmp_path / "busy.db"), url=url)
+    monkeypatch.undo()
     restored = f"sqlite:///{tmp_path / 'restored.db'}"
     restore(tmp_path / "busy.db", restored)
     sprockets, factories, _ = everything(restored)
 
     assert 0 == made.exit_code, made.output
-    assert meanwhile > 1
-    assert factories[0]["name"] == f"factory {sprockets[0]['teeth']}"
+    assert (21, "teeth 21") == (sprockets[0]["teeth"], factories[0]["name"])
+    assert steps > 1
 
 
 def test_fault_38_what_a_lost_database_has_left_behind_is_not_replayed(url: str, backup: Path) -> None:
@@ -142,6 +142,21 @@ def test_fault_38_another_programs_database_is_not_restored_over(backup: Path, t
     assert not (tmp_path / "new.db").exists()
 
 
+def test_fault_38_a_backup_that_was_changed_is_not_restored(backup: Path, tmp_path: Path) -> None:
+    """A digit that turned leaves a database that is sound in itself; its checksum tells, and goes if that was meant."""
+    target = f"sqlite:///{tmp_path / 'restored.db'}"
+    backup.write_bytes(backup.read_bytes().replace(b"factory 2", b"factory 3"))
+    refused = restore(backup, target)
+    checked = run_command(None, "check", str(backup))
+    backup.with_name("monday.db.sha256").unlink()
+    meant = restore(backup, target)
+
+    assert [1, 1, 0] == [done.exit_code for done in (refused, checked, meant)]
+    assert "its SHA-256 differs" in refused.stderr
+    assert "its SHA-256 differs" in checked.stdout
+    assert "remove monday.db.sha256" in refused.stderr
+
+
 def test_a_database_is_no_backup_of_itself(url: str) -> None:
     """Neither way, and by no other name for it."""
     before = everything(url)
@@ -200,3 +215,48 @@ def restore_in_thread(backup: Path, url: str) -> Any:
     thread.start()
     thread.join()
     return results[0]
+
+
+async def test_a_restore_that_is_given_up_changes_nothing(
+    url: str, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before anything was replaced leaves what was there, and nothing beside it."""
+    with closing(apsw.Connection(str(file_of(url)))) as connection:
+        connection.execute("DELETE FROM production")
+    begun = threading.Event()
+
+    def slow_step(copying: Any, _target: Path) -> None:
+        copying.step(1)
+        begun.set()
+        time.sleep(0.05)
+
+    monkeypatch.setattr("sprocket_factory.database.backup_sqlite.copy_step", slow_step)
+    restoring = asyncio.create_task(restore_backup(ServerPlace(url, "", 1, through_proxy=False), backup, force=True))
+    await asyncio.to_thread(begun.wait)
+    restoring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await restoring
+
+    assert [] == (await asyncio.to_thread(everything, url))[2]
+    assert not list(backup.parent.glob(".sprocket-factory-*"))
+
+
+async def test_a_restore_that_is_given_up_too_late_is_told_of(
+    url: str, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once everything is replaced it has happened, whatever was wished meanwhile."""
+    replacing, go_on = threading.Event(), threading.Event()
+
+    def held(target: Path, partial: Path) -> None:
+        pour_into(target, partial)
+        replacing.set()
+        go_on.wait()
+
+    monkeypatch.setattr("sprocket_factory.database.restoring_sqlite.pour_into", held)
+    restoring = asyncio.create_task(restore_backup(ServerPlace(url, "", 1, through_proxy=False), backup, force=True))
+    await asyncio.to_thread(replacing.wait)
+    restoring.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert 100 == (await restoring).rows["production"]

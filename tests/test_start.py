@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -58,6 +59,21 @@ def test_a_server_that_was_killed_keeps_nobody_out(start: Callable[..., Program]
 
     assert second.wait_for_address()
     assert 0 == second.stop()
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_stands_in_the_place_of_the_lock_is_not_written_to(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    """Somebody may have laid a link to a file of root's there, for root to write to."""
+    other = tmp_path / "other"
+    other.write_text("of somebody else")
+    link(other, tmp_path / "sprocket-factory.db-lock")
+    refused = serve_once(tmp_path)
+
+    assert (1, "of somebody else") == (refused.returncode, other.read_text())
+    assert "sprocket-factory.db-lock" in refused.stderr
 
 
 def test_commands_go_on_beside_a_server(start: Callable[..., Program], tmp_path: Path) -> None:

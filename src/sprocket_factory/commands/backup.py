@@ -27,7 +27,7 @@ def backup(file: Path, *, force: bool, **flags: Any) -> None:
     before it is called FILE, and FILE.sha256 is laid beside it.
     """
     began = monotonic()
-    file = file.absolute()
+    file = file.resolve()
     with refusals_told():
         if file.exists() and not force:
             raise Conflict(f"There is a file {file} already.", hint="Choose another name, or say --force.")

@@ -25,7 +25,7 @@ def restore(file: Path, *, force: bool, **flags: Any) -> None:
     settings = Settings(**flags)
     with refusals_told():
         contents = uvloop.run(
-            restore_backup(place_of(settings), file.absolute(), settings.postgresql_programs, force=force)
+            restore_backup(place_of(settings), file.resolve(), settings.postgresql_programs, force=force)
         )
     click.echo(f"Restored: {contents}")
     click.echo("Keys that were revoked after the backup was made are valid again: look at `key list`.", err=True)

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sprocket_factory.database import ServerPlace, is_postgresql, path_of, without_password
@@ -39,16 +41,10 @@ async def back_up(place: ServerPlace, target: Path, programs: str = "") -> Conte
         from sprocket_factory.database.backup_postgresql import back_up_postgresql  # noqa: PLC0415 - only the engine in use
 
         return await back_up_postgresql(place, target, programs)
-    given_up = threading.Event()
-    work = asyncio.to_thread(back_up_sqlite, path_of(place.url).absolute(), target, given_up.is_set)
-    copying = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(copying)
-    except asyncio.CancelledError:
-        given_up.set()
-        await asyncio.wait([copying])
-        copying.exception()  # it is of no interest any more
-        raise
+    made, is_cancelled = await _in_thread(partial(back_up_sqlite, path_of(place.url).absolute(), target))
+    if is_cancelled:
+        raise asyncio.CancelledError
+    return made
 
 
 async def restore(place: ServerPlace, backup: Path, programs: str = "", *, force: bool = False) -> Contents:
@@ -72,7 +68,23 @@ async def restore(place: ServerPlace, backup: Path, programs: str = "", *, force
         from sprocket_factory.database.restoring_postgresql import restore_postgresql  # noqa: PLC0415 - as above
 
         return await restore_postgresql(place, backup, programs, force=force)
-    return await asyncio.to_thread(restore_sqlite, backup, path_of(place.url), force=force)
+    # Cancelled too late, it is told of all the same: whoever reads "aborted" would look for what was there before.
+    restored, _ = await _in_thread(partial(restore_sqlite, backup, path_of(place.url), force=force))
+    return restored
+
+
+async def _in_thread(work: Callable[..., Contents]) -> tuple[Contents, bool]:
+    """Do what can be given up in a thread; return what it returns, and whether it was cancelled when all was done."""
+    given_up = threading.Event()
+    working = asyncio.ensure_future(asyncio.to_thread(work, given_up=given_up.is_set))
+    try:
+        return await asyncio.shield(working), False
+    except asyncio.CancelledError:
+        given_up.set()
+        await asyncio.wait([working])
+        if working.exception() is None:
+            return working.result(), True
+        raise
 
 
 async def look_into(place: ServerPlace, *, quickly: bool = False) -> Condition:

@@ -32,6 +32,8 @@ Connection = Any
 
 CONNECT_SECONDS = 10
 
+WITHOUT_LIMITS = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+
 
 async def back_up_postgresql(place: ServerPlace, target: Path, programs: str) -> Contents:
     """Dump the database as it is at this moment, read the whole dump again, and only then call it by its name.
@@ -73,30 +75,27 @@ async def back_up_postgresql(place: ServerPlace, target: Path, programs: str) ->
 
 
 @asynccontextmanager
-async def connected(place: ServerPlace) -> AsyncIterator[Connection]:
-    """Give a connection of its own, whose statements may take as long as they need. Raises Unusable."""
+async def snapshot(place: ServerPlace) -> AsyncIterator[Connection]:
+    """Give a connection that sees one snapshot, changes nothing, and takes as long as it needs. Raises Unusable."""
     where = without_password(place.url)
     try:
-        connection = await asyncpg.connect(place.url, password=place.password or None, timeout=CONNECT_SECONDS)
+        # No statement is kept: between us and the server there may be a proxy.
+        connection = await asyncpg.connect(
+            place.url, password=place.password or None, timeout=CONNECT_SECONDS, statement_cache_size=0
+        )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise Unusable(
             f"{where} cannot be opened: {str(error) or type(error).__name__}.",
             hint="Check the address, the password, and whether the database is running.",
         ) from error
     try:
-        await connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-        yield connection
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute(WITHOUT_LIMITS)
+            yield connection
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
         raise Unusable(f"{where} failed: {str(error) or type(error).__name__}.", hint="Look into its log.") from error
     finally:
         connection.terminate()
-
-
-@asynccontextmanager
-async def snapshot(place: ServerPlace) -> AsyncIterator[Connection]:
-    """Give a connection that sees one snapshot and changes nothing. Raises Unusable."""
-    async with connected(place) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        yield connection
 
 
 def our_tables() -> frozenset[str]:

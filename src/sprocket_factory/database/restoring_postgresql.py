@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 import asyncpg
 
 from sprocket_factory.database import TABLES_WITH_IDS, ServerPlace, Transaction, open_database, without_password
-from sprocket_factory.database.backup_postgresql import Connection, connected, count_rows, our_tables, tables_there
+from sprocket_factory.database.backup_postgresql import Connection, count_rows, our_tables, snapshot, tables_there
 from sprocket_factory.database.checking import MIGRATIONS, NOTHING, Contents, newer_schema
 from sprocket_factory.database.postgresql_archive import read_archive
 from sprocket_factory.database.postgresql_programs import (
@@ -51,12 +51,14 @@ async def restore_postgresql(place: ServerPlace, backup: Path, programs: str, *,
     if newer := newer_schema("postgresql", contents.schema):
         raise Unusable(f"{backup} cannot be restored: {' '.join(newer)}")
     where = without_password(place.url)
-    async with connected(place) as connection:
+    async with snapshot(place) as connection:
         found = await look_at(connection, where)
     if not force:
         refuse_loss(where, found)
     await replace_tables(place, backup, found_programs, contents)
-    database = await open_database(place.url, password=place.password, must_exist=True, connections=1)
+    database = await open_database(
+        place.url, password=place.password, must_exist=True, connections=1, through_proxy=place.through_proxy
+    )
     try:
         await database.write(_reserve, found.last_ids, by="restore")
     finally:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import apsw
 
 from sprocket_factory.database import TABLES_WITH_IDS, Transaction, open_database
-from sprocket_factory.database.backup_files import partial_beside, refusals_raised, sync
+from sprocket_factory.database.backup_files import GivenUp, Stopped, never, partial_beside, refusals_raised, sync
 from sprocket_factory.database.backup_sqlite import copy_snapshot
 from sprocket_factory.database.checking import (
     BUSY_MILLISECONDS,
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     last_ids: Mapping[str, int]
 
 
-def restore_sqlite(backup: Path, target: Path, *, force: bool) -> Contents:
+def restore_sqlite(backup: Path, target: Path, *, force: bool, given_up: GivenUp = never) -> Contents:
     """Put what the backup holds in the place of the target, and return that.
 
     Whoever has the target open meanwhile, a server with `force` included, sees all of it at once and loses nothing
@@ -53,6 +53,7 @@ def restore_sqlite(backup: Path, target: Path, *, force: bool) -> Contents:
         Conflict: The target holds something or is served, and `force` is not set.
         Unusable: The backup is no good, or the target is another program's. The target is as it was then.
         Busy: Another program is writing to the target.
+        Stopped: It was given up before anything was replaced.
     """
     target = target.resolve()
     if backup.exists() and target.exists() and backup.samefile(target):
@@ -66,7 +67,9 @@ def restore_sqlite(backup: Path, target: Path, *, force: bool) -> Contents:
         if server is not None and found.contents is None:
             raise Conflict(f"{target} is damaged and served by process {server}.", hint="Stop that one first.")
         with partial_beside(target) as partial:
-            contents = prepare(backup, partial, found.last_ids)
+            contents = prepare(backup, partial, found.last_ids, given_up)
+            if given_up():
+                raise Stopped
             if found.contents is None or not target.exists():
                 put_in_place_of(target, partial)
             else:
@@ -102,17 +105,18 @@ def refuse_loss(target: Path, server: str | None, found: Found) -> None:
         raise Conflict(f"{target} is not empty: {found.contents}.", hint=hint)
 
 
-def prepare(backup: Path, partial: Path, last_ids: Mapping[str, int]) -> Contents:
+def prepare(backup: Path, partial: Path, last_ids: Mapping[str, int], given_up: GivenUp) -> Contents:
     """Fill `partial` from the backup, look at all of it, bring it up to date; return what the backup holds.
 
     Raises:
         Unusable: It is damaged, or another program's, or its schema is newer than this program.
+        Stopped: It was given up.
     """
     try:
-        copy_snapshot(backup, partial)
+        copy_snapshot(backup, partial, given_up)
     except Unusable as refusal:
         raise Unusable(refusal.detail, hint="Take another backup.") from refusal
-    condition = look_into_sqlite(partial)
+    condition = look_into_sqlite(partial, given_up=given_up)
     if condition.faults:
         raise Unusable(f"{backup} cannot be restored: {' '.join(condition.faults)}", hint="Take another backup.")
     asyncio.run(bring_up_to_date(partial, last_ids))

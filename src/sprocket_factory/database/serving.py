@@ -6,6 +6,7 @@ lock's file stays: whoever removed it could let two servers lock two files of on
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,13 +52,8 @@ def locked(path: Path) -> Iterator[str | None]:
 
     Raises Unusable where the lock's file cannot be made.
     """
-    file = lock_file(path)
+    descriptor = _opened(lock_file(path))
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise Unusable(f"{file} cannot be made: {error.strerror}.", hint="Check the folder's permissions.") from error
-    try:
-        _keep_owner(descriptor, file.parent)
         if not _is_free(descriptor, fcntl.LOCK_EX):
             yield _written(descriptor)
             return
@@ -101,8 +97,23 @@ def _is_free(descriptor: int, lock: int) -> bool:
     return False
 
 
-def _keep_owner(descriptor: int, folder: Path) -> None:
-    """Let root make the file for the one whom its folder belongs to, and who is to serve."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
+def _opened(file: Path) -> int:
+    """Open the lock's file, and make it if need be: root makes it for the one whom its folder belongs to.
+
+    What somebody else has put there under that name, as a link to a file that only root may write, is not touched.
+
+    Raises:
+        Unusable: It cannot be opened, or is no file of its own.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise Unusable(f"{file} cannot be made: {error.strerror}.", hint="Check the folder's permissions.") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(descriptor)
+        raise Unusable(f"{file} is not the file of a lock.", hint="Remove it, and find out who has put it there.")
+    if os.geteuid() == 0 and found.st_uid == 0:
+        owner = file.parent.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
