@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import ignored_auth
 
 from harness import BASE_PATH, Client, Service, a_sprocket, forget_everything
 from keyholders import caller, make_key
-from sprocket_factory.access import callers
+from sprocket_factory.access import limits
 from sprocket_factory.entities import MAX_ID
 from sprocket_factory.entities.factory import known_time_zones
 from sprocket_factory.entities.instant import EARLIEST, LATEST, SECOND, read_instant
@@ -178,7 +178,7 @@ schemathesis.openapi.media_type("application/x-ndjson", ndjson_bodies())
 @pytest.fixture
 def service(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """Run a service that asks everybody for a key. A minute passes between any two wrong ones, for many are tried."""
-    monkeypatch.setattr(callers, "time", SimpleNamespace(monotonic=count(step=60).__next__))
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=count(step=60).__next__))
     with Service(Settings(database_url=database_url), anonymous_role="none") as running:
         yield running
 
