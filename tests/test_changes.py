@@ -12,6 +12,7 @@ import pytest
 
 from harness import Client, NewDatabase, Service, a_sprocket
 from keyholders import caller, make_key
+from sprocket_factory.access.callers import Caller
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.key import note_use
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
@@ -458,6 +459,16 @@ def test_an_entry_names_who_did_it(admin: Client, service: Service, name: str) -
 
     assert (actor, "remove") == (change["actor"], change["action"])
     assert (f"'{actor}" if name.startswith("=") else actor) == row["actor"]
+
+
+def test_no_two_callers_are_called_the_same() -> None:
+    """Whatever name somebody has chosen, and whatever an issuer calls its subjects."""
+    key = Caller("key:3", "Jane (oidc:https://issuer.example#a)", "admin")
+    forgers = ["a) (key:3", "a%29 (key:3", "a%29 %28key:3", "a"]
+    tokens = [Caller(f"oidc:https://issuer.example#{sub}", "Jane", "admin") for sub in forgers]
+
+    assert 5 == len({caller.actor for caller in (key, *tokens)})
+    assert "Jane (oidc:https://issuer.example#a)" == tokens[-1].actor
 
 
 def test_who_has_no_key_is_anonymous(admin: Client) -> None:

@@ -66,13 +66,17 @@ SOME_EXAMPLES = hypothesis_settings(
     suppress_health_check=list(HealthCheck),
 )
 
-HELD = {"sprocket_id": [*range(1, 21)], "factory_id": [1, 2, 3], "key_id": [2, 3]}
+HELD = {"sprocket_id": [*range(1, 21)], "factory_id": [1, 2, 3], "key_id": [2, 3], "change_id": [1, 2, 3]}
 """The ids of what is there from the beginning."""
 
 ADMIN_KEY_ID = 1
 """The key with which everything is asked. It is never revoked."""
 
 FUTURE = "2099-12-31T23:59:59Z"
+
+TEXTS = ("name", "time_zone", "role", "actor", "action", "entity", "key", "request_id")
+LISTS_OF_TEXT = {f"{name}__in" for name in TEXTS}
+"""The parameters that are lists of any text."""
 
 MAX_LIKELY_ID = 1000
 """A larger id is that of nothing, so most of them are drawn in vain."""
@@ -290,7 +294,7 @@ def is_failure(
     not_sent = {
         (location, name) for location, name in wrong if location == ParameterLocation.QUERY and name not in sent
     }
-    return not {name for _, name in wrong - not_sent} <= {"name__in", "time_zone__in"}
+    return not {name for _, name in wrong - not_sent} <= LISTS_OF_TEXT
 
 
 def find_near(context: schemathesis.HookContext, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:  # noqa: ARG001 - as declared
@@ -344,7 +348,7 @@ def cursor_in(link: str) -> str | None:
 def settle_members(members: MutableMapping[str, Any], max_id: int) -> None:
     """Put the times that are numbers into the past, and ids over a limit among those of what is there."""
     for name, value in members.items():
-        if name.partition("__")[0] in {"time", "created_at"} and (settled := in_past(value)) != value:
+        if name.partition("__")[0] in {"time", "created_at", "at"} and (settled := in_past(value)) != value:
             members[name] = settled
         if name in HELD and type(value) is int and max_id < value <= MAX_ID:
             members[name] = HELD[name][value % len(HELD[name])]
@@ -484,7 +488,13 @@ def test_a_damaged_body_is_answered_as_described(
 
 @pytest.mark.parametrize(
     ("path", "other_order"),
-    [("/sprockets", "-id"), ("/factories", "-id"), ("/production", "-time"), ("/production/{factory_id}", "-time")],
+    [
+        ("/sprockets", "-id"),
+        ("/factories", "-id"),
+        ("/production", "-time"),
+        ("/production/{factory_id}", "-time"),
+        ("/changes", "-at"),
+    ],
 )
 def test_a_forged_cursor_is_refused_as_described(attempt: Attempt, admin: Client, path: str, other_order: str) -> None:
     """A cursor that was not given for this very list is refused by name, whatever it is made of."""

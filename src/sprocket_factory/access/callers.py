@@ -24,6 +24,8 @@ NOTE_USE_SECONDS = 10
 
 RANKS: dict[str, int] = {role: rank for rank, role in enumerate(ROLES)}
 
+WITHOUT_BRACKETS = str.maketrans({"(": "%28", ")": "%29", "%": "%25"})
+
 OPEN = "open"
 """The role of a route that asks nobody."""
 
@@ -40,8 +42,8 @@ class Caller(NamedTuple):
 
     @property
     def actor(self) -> str:
-        """Who this is in the record of changes: its name, and what tells it from others of that name."""
-        return self.name if self.id == ANONYMOUS else f"{self.name} ({self.id})"
+        """Who this is in the record of changes: its name, and in the last brackets what tells it from any other."""
+        return self.name if self.id == ANONYMOUS else f"{self.name} ({self.id.translate(WITHOUT_BRACKETS)})"
 
     def check_role(self, needed: str) -> None:
         """Raise Unauthenticated or Forbidden unless the caller may do what this role may."""
