@@ -10,8 +10,10 @@ from benchmarks import (
     durable_posts,
     hostile,
     long_history_postgresql,
+    observation,
     one_sprocket,
     one_sprocket_postgresql,
+    starting,
     whole_list,
 )
 from benchmarks.postgresql import MISSING, has_programs
@@ -19,7 +21,7 @@ from benchmarks.report import build_parser, console
 
 parser = build_parser("Measure the product against its targets.")
 folder = str(parser.parse_args().folder)
-scripts = [one_sprocket, authentication, hostile, durable_posts, whole_list, bulk, attainment]
+scripts = [starting, one_sprocket, observation, authentication, hostile, durable_posts, whole_list, bulk, attainment]
 if has_programs():
     scripts += [one_sprocket_postgresql, bulk_postgresql, long_history_postgresql]
 code = max([script.main(["--folder", folder]) for script in scripts])

@@ -25,7 +25,7 @@ from sprocket_factory.app import trusted_issuer
 from sprocket_factory.database import open_database
 from sprocket_factory.entities.key import NewKey, add_key
 from sprocket_factory.errors import Refusal
-from sprocket_factory.observe import log
+from sprocket_factory.observe import security_log
 from sprocket_factory.settings import Settings
 
 # As many microseconds it may take to find out who calls, by a key or by a token that was seen before.
@@ -134,7 +134,7 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser("Find out who calls: microseconds for keys and access tokens.")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
-    log.setLevel("ERROR")  # a wrong key is a line in the log, which is no part of this
+    security_log.set_level("error")  # a wrong key is a line in the log, which is no part of this
     with make_folder(options.folder) as folder, run_issuer() as issuer:
         print_heading("find out who calls", folder)
         best = uvloop.run(measure_all(folder, issuer, options.rounds))

@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
+from log_lines import Logged, log_read
 from postgresql_server import MEMORY, PostgreSQLServer, has_room
 from sharing import Sharing
 from sprocket_factory.settings import Settings
@@ -52,6 +53,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQLServer]:
     """Run a PostgreSQL server."""
+    with PostgreSQLServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgreSQLServer]:
+    """Run a PostgreSQL of the test's own, which it may kill."""
     with PostgreSQLServer() as server:
         yield server
 
@@ -151,3 +159,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldMerge]:
     monkeypatch.setattr("sprocket_factory.endpoints.production_bulk.merge_production", merge.merge)
     yield merge
     merge.go_on.set()
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
+    """Return the log, which says all that it can."""
+    with log_read(monkeypatch) as log:
+        yield log

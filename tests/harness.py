@@ -162,7 +162,8 @@ class Service:
 
     def stop(self) -> None:
         """Tell it to end in order, and go on."""
-        self.loop.call_soon_threadsafe(self._told.set)
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._told.set)
 
     def wait(self) -> None:
         """Wait until it has ended."""
@@ -261,12 +262,12 @@ class Program:
         """End it at once, as a crash would, and whatever processes it has begun."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self._wait()
+        self.wait()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it in order and return its exit code."""
         self.process.send_signal(number)
-        return self._wait()
+        return self.wait()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -279,7 +280,8 @@ class Program:
         with self._said:
             self._said.notify_all()
 
-    def _wait(self) -> int:
+    def wait(self) -> int:
+        """Wait until it has ended and return its exit code."""
         exit_code = self.process.wait(START_SECONDS)
         self._listener.join(START_SECONDS)
         assert not self._listener.is_alive(), "something that it has begun has not ended"
@@ -326,7 +328,7 @@ def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would set the program."""
     own = ("SPROCKET_FACTORY_", "PYTHONDONTWRITEBYTECODE")  # without bytecode each start takes a tenth of a second more
     others = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return others | {"SPROCKET_FACTORY_ANONYMOUS_ROLE": "engineer"}
+    return others | {"SPROCKET_FACTORY_ANONYMOUS_ROLE": "engineer", "SPROCKET_FACTORY_DRAIN_SECONDS": "0"}
 
 
 def pointers(problem: dict[str, list[dict[str, str]]]) -> list[str]:

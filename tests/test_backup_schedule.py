@@ -78,7 +78,7 @@ def test_a_server_makes_backups_and_keeps_the_newest(
     assert 2 == len(kept)
     assert {f"{path.name}.sha256" for path in kept} == {path.name for path in (tmp_path / "backups").glob("*.sha256")}
     assert "mine" == (tmp_path / "backups" / "notes.db").read_text()
-    assert f"{kept[-1]}: schema" in program.output
+    assert f'"file":"{kept[-1]}","contents":"schema' in program.output
     assert "ERROR" not in program.output
     assert 0 == restored.exit_code, restored.output
     assert [33] == [sprocket["teeth"] for sprocket in everything(other)[0]]
@@ -115,7 +115,7 @@ def test_several_workers_make_one_backup_at_a_time(
     told = program.output.count(MADE)
     wait_until(lambda: program.output.count(MADE) > told, program)
     stopped = program.stop()
-    made = re.findall(rf"{MADE} the backup (\S+):", program.output)
+    made = re.findall(rf'{MADE} a backup","file":"([^"]+)"', program.output)
 
     assert 0 == stopped
     assert len(made) == len(set(made))

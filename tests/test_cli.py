@@ -131,7 +131,7 @@ def test_sigterm_ends_in_order(start: Callable[..., Program], database_url: str)
     server.wait_for_address()
 
     assert 0 == server.stop()
-    assert "ERROR" not in server.output
+    assert '"level":"error"' not in server.output
 
 
 def test_the_demo_shows_three_factories_two_days_and_a_catalogue(start: Callable[..., Program]) -> None:

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from feeds import NEW, Held, add_named, everything_behind, follow, opened, requests
+from log_lines import Logged
 from postgresql_server import Connection, PostgreSQLServer
 from sprocket_factory.database import Database, Overtaken, Transaction, postgresql_ordering
 from sprocket_factory.entities.change import Change
@@ -151,7 +152,7 @@ async def test_changes_get_their_positions_though_nobody_reads(database: Databas
 
 
 async def test_changes_get_their_positions_after_a_failure(
-    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     """While they cannot be put in order the log says so, and writes go on; later it is done without a further write."""
     monkeypatch.setattr(postgresql_ordering, "MAX_PAUSE_SECONDS", 0.1)
@@ -159,7 +160,7 @@ async def test_changes_get_their_positions_after_a_failure(
     for number in range(3):
         await add_named(database, str(number))
     async with asyncio.timeout(SOON_SECONDS):
-        while "wait for their place" not in caplog.text:  # noqa: ASYNC110 - nothing tells when
+        while "wait for their place" not in logged.text:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0.01)
     await connection.execute("ALTER TABLE hidden RENAME TO changes")
     await wait_for_order(connection)

@@ -168,7 +168,7 @@ def test_fault_30_no_key_stands_in_what_the_program_says(start: Callable[..., Pr
     assert 0 == program.stop()
 
     assert [200, 422, 401, 401] == [answer.status_code for answer in answers]
-    assert "a wrong key came from 127.0.0.1" in program.output
+    assert '"event":"wrong key","client":"127.0.0.1"' in program.output
     assert "sfk_" not in program.output
     assert secret[4:] not in program.output
 

@@ -1,5 +1,6 @@
 """How much of the service one may take: connections, requests at once, requests in a minute. On one engine."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.reading import REFUSAL
 from sprocket_factory.endpoints.routing import get
 from sprocket_factory.errors import Busy, TooMany, Unusable
-from sprocket_factory.observe import identify_requests
+from sprocket_factory.observe import observe_requests
 from sprocket_factory.settings import Settings
 
 GET_LIST = f"GET {BASE_PATH}/sprockets HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -184,7 +185,7 @@ async def test_what_tells_how_the_service_is_is_answered_even_if_it_is_busy(path
         logging_config=None,
         openapi_config=None,
     )
-    identified: Any = identify_requests(protect_answers(app, Proxies(""), frozenset()))
+    identified: Any = observe_requests(protect_answers(app, Proxies(""), frozenset()), asyncio.Event())
 
     async def busy(scope: Scope, receive: Receive, send: Send) -> None:
         scope[REFUSAL] = Busy("The service has as much to do as it can.")  # type: ignore[literal-required]

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from harness import Service
 from keyholders import caller, make_key
+from log_lines import Logged
 from own_issuer import DISCOVERY, KEYS, Answer, Key, OwnIssuer, ask, ec_key, encode, rsa_key, seal
 from sprocket_factory.access import oidc_keys
 
@@ -317,7 +318,7 @@ def test_what_cannot_be_judged_is_no_wrong_key(issuer: OwnIssuer, service: Servi
 
 
 def test_what_is_wrong_with_the_issuer_is_logged_once(
-    issuer: OwnIssuer, service: Service, clock: Clock, caplog: pytest.LogCaptureFixture
+    issuer: OwnIssuer, service: Service, clock: Clock, logged: Logged
 ) -> None:
     """The operator reads what happened and when it was over, and not a line for each attempt."""
     answers = dict(issuer.answers)
@@ -326,14 +327,11 @@ def test_what_is_wrong_with_the_issuer_is_logged_once(
         ask(service, issuer.token())
         clock.seconds += 2
     issuer.answers |= answers
-    with caplog.at_level("INFO"):
-        ask(service, issuer.token())
-    lines = [record.getMessage() for record in caplog.records if "the keys of" in record.getMessage()]
+    ask(service, issuer.token())
+    failed = logged.wait_for("the issuer's keys cannot be fetched", level="error")
+    logged.wait_for("the issuer's keys are fetched again", level="info", issuer=issuer.url)
 
-    assert [
-        f"the keys of {issuer.url} cannot be fetched: Unfit: {issuer.url}{DISCOVERY} answers with 404.",
-        f"the keys of {issuer.url} are fetched again",
-    ] == lines
+    assert (issuer.url, f"Unfit: {issuer.url}{DISCOVERY} answers with 404.") == (failed["issuer"], failed["reason"])
 
 
 def test_others_are_served_while_the_issuer_takes_its_time(issuer: OwnIssuer, service: Service) -> None:

@@ -130,7 +130,7 @@ def test_a_refused_address_is_shown_without_the_password(
     postgresql: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     """What cannot be opened is named in one sentence, in which there is no part of a secret."""
-    monkeypatch.setattr("sprocket_factory.database.postgresql.START_SECONDS", 0)
+    monkeypatch.setattr("sprocket_factory.database.postgresql_opening.START_SECONDS", 0)
     refused = CliRunner().invoke(cli, ["migrate", "--database-url", url.format(port=postgresql.port)])
 
     assert 1 == refused.exit_code

@@ -74,7 +74,7 @@ def test_a_server_without_tls_is_refused_where_tls_is_asked_for(
     postgresql: PostgreSQLServer, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing goes in the clear to a server that speaks no TLS."""
-    monkeypatch.setattr("sprocket_factory.database.postgresql.START_SECONDS", 0)
+    monkeypatch.setattr("sprocket_factory.database.postgresql_opening.START_SECONDS", 0)
     refused = migrate(postgresql.new_database(), "verify-full", as_file(authority, tmp_path))
 
     assert 1 == refused.exit_code

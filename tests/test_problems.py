@@ -1,6 +1,5 @@
 """What every answer has in common: the one body of refusals, the request's id, the methods a path allows."""
 
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness import BASE_PATH, Client, NewDatabase, Service, a_sprocket
+from log_lines import Logged
 from sprocket_factory.settings import Settings
 
 JSON = {"Content-Type": "application/json"}
@@ -280,21 +280,21 @@ def test_fault_40_the_caller_learns_the_request_id_and_nothing_else(
 
 
 def test_fault_40_the_log_has_the_traceback_under_the_request_id(
-    viewer: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    viewer: Client, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     """Who keeps the service finds everything in the log by the id that the caller tells."""
     monkeypatch.setattr("sprocket_factory.endpoints.sprockets.find_sprocket", break_down)
     viewer.get("/sprockets/1", headers={"X-Request-ID": "find-me"})
-    (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
+    line = logged.wait_for("nobody foresaw this", level="error")
 
-    assert "find-me" in record.getMessage()
-    assert "/sprocketFactory/v1/sprockets/1" in record.getMessage()
-    assert f"{UnforeseenError.__name__}: {SECRET}" in caplog.text
-    assert Path(__file__).name in caplog.text
+    assert "find-me" == line["request_id"]
+    assert "/sprocketFactory/v1/sprockets/1" == line["path"]
+    assert f"{UnforeseenError.__name__}: {SECRET}" in line["exception"]
+    assert Path(__file__).name in line["exception"]
 
 
 def test_fault_40_a_path_cannot_forge_a_line_of_the_log(
-    viewer: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    viewer: Client, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     """A line break that a caller wrote into a path does not break the line that tells of it."""
 
@@ -303,10 +303,11 @@ def test_fault_40_a_path_cannot_forge_a_line_of_the_log(
 
     monkeypatch.setattr("sprocket_factory.endpoints.routing.read_id", break_down_at_once)
     viewer.get("/sprockets/1%0D%0AERROR%20all%20is%20lost")
-    (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
+    line = logged.wait_for("nobody foresaw this", level="error")
+    (raw,) = (raw for raw in logged.raw if b"nobody foresaw" in raw)
 
-    assert "all is lost" in record.getMessage()
-    assert 1 == len(record.getMessage().splitlines())
+    assert "all is lost" in line["path"]
+    assert 1 == len(raw.decode().splitlines())
 
 
 def test_fault_40_the_next_request_is_served(engineer: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Fault 35 behind proxies: whom a request comes from, where the operator has named who may say so. On one engine."""
 
-import logging
-import re
 from collections.abc import Iterator
 
 import httpx
@@ -10,6 +8,7 @@ import pytest
 from faults import request
 from harness import BASE_PATH, Service
 from keyholders import WRONG_KEY, caller
+from log_lines import Logged
 from sprocket_factory.settings import Settings
 
 TRUSTED = "127.0.0.1, 10.0.0.0/8, 2001:db8:ffff::/48"
@@ -28,14 +27,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-def seen(service: Service, log: pytest.LogCaptureFixture, *headers: bytes) -> str:
+def seen(service: Service, logged: Logged, *headers: bytes) -> str:
     """Return from which address the service says that a request with these headers came."""
-    log.clear()
-    with log.at_level(logging.WARNING), caller(service) as proxy:
+    with caller(service) as proxy:
         proxy.speak(request(b"GET", b"/me", b"Authorization: Bearer " + WRONG_KEY.encode(), *headers))
-    (address,) = re.findall(r"a wrong key came from (\S+)", log.text)
-    found: str = address
-    return found
+    (line,) = logged.lines("wrong key")
+    return str(line["client"])
 
 
 @pytest.mark.parametrize(
@@ -58,10 +55,10 @@ def seen(service: Service, log: pytest.LogCaptureFixture, *headers: bytes) -> st
     ],
 )
 def test_fault_35_a_proxy_that_is_named_says_whom_it_speaks_for(
-    service: Service, caplog: pytest.LogCaptureFixture, said: str, expected: str
+    service: Service, logged: Logged, said: str, expected: str
 ) -> None:
     """It is the last address that is no proxy's: whatever stands before it, the caller may have written himself."""
-    assert expected == seen(service, caplog, f"X-Forwarded-For: {said}".encode())
+    assert expected == seen(service, logged, f"X-Forwarded-For: {said}".encode())
 
 
 @pytest.mark.parametrize(
@@ -86,33 +83,33 @@ def test_fault_35_a_proxy_that_is_named_says_whom_it_speaks_for(
     ids=lambda text: ascii(text[:30]),
 )
 def test_fault_35_what_cannot_be_read_leads_no_farther(
-    service: Service, caplog: pytest.LogCaptureFixture, said: str, expected: str
+    service: Service, logged: Logged, said: str, expected: str
 ) -> None:
     """The request came from whoever is known last, and nothing of what was made up is believed or logged."""
-    assert expected == seen(service, caplog, b"X-Forwarded-For: " + said.encode("latin-1"))
+    assert expected == seen(service, logged, b"X-Forwarded-For: " + said.encode("latin-1"))
 
 
-def test_fault_35_several_headers_are_read_as_one(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_fault_35_several_headers_are_read_as_one(service: Service, logged: Logged) -> None:
     """A caller's own header stands before that of the proxy."""
     headers = [b"X-Forwarded-For: 198.51.100.1", b"X-Forwarded-For: 192.0.2.7", b"X-Forwarded-For: 10.1.2.3"]
 
-    assert "192.0.2.7" == seen(service, caplog, *headers)
+    assert "192.0.2.7" == seen(service, logged, *headers)
 
 
 @pytest.mark.parametrize("header", [b"Forwarded: for=192.0.2.7", b"X-Real-IP: 192.0.2.7", b"Via: 1.1 192.0.2.7"])
-def test_fault_35_one_header_counts(service: Service, caplog: pytest.LogCaptureFixture, header: bytes) -> None:
+def test_fault_35_one_header_counts(service: Service, logged: Logged, header: bytes) -> None:
     """Others are as good as any that a caller makes up: a proxy need not know them."""
-    assert "127.0.0.1" == seen(service, caplog, header)
+    assert "127.0.0.1" == seen(service, logged, header)
 
 
-def test_fault_35_who_is_no_proxy_is_not_believed(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_fault_35_who_is_no_proxy_is_not_believed(service: Service, logged: Logged) -> None:
     """From an address that nobody has named the header says nothing."""
     transport = httpx.HTTPTransport(local_address="127.0.0.2")
     headers = AUTHORIZATION | {"X-Forwarded-For": "192.0.2.7"}
-    with caplog.at_level(logging.WARNING), httpx.Client(transport=transport, trust_env=False) as client:
+    with httpx.Client(transport=transport, trust_env=False) as client:
         client.get(f"{service.address}{BASE_PATH}/me", headers=headers)
 
-    assert "a wrong key came from 127.0.0.2" in caplog.text
+    assert ["127.0.0.2"] == [line["client"] for line in logged.lines("wrong key")]
 
 
 def test_fault_35_behind_a_proxy_wrong_keys_are_counted_for_the_caller(

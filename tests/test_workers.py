@@ -112,7 +112,7 @@ def test_a_signal_ends_all_workers_in_order(serve: Callable[[], Program], number
 
     assert 0 == exit_code, program.output
     assert [] == [worker for worker in workers if is_running(worker)]
-    assert "ERROR" not in program.output
+    assert '"level":"error"' not in program.output
 
 
 def test_a_signal_ends_all_workers_as_soon_as_they_are_announced(serve: Callable[[], Program]) -> None:

@@ -1,5 +1,6 @@
 """The one place where all parts meet."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
@@ -24,10 +25,11 @@ from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.production import production
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.endpoints.sprockets import sprockets
+from sprocket_factory.endpoints.status import Status, metrics_alone, status_handlers
 from sprocket_factory.endpoints.streaming import Listers
 from sprocket_factory.entities.instant import SECOND
 from sprocket_factory.errors import Unusable
-from sprocket_factory.observe import identify_requests
+from sprocket_factory.observe import observe_requests
 from sprocket_factory.server_limits import Limits
 from sprocket_factory.settings import Settings
 
@@ -35,19 +37,27 @@ if TYPE_CHECKING:
     from sprocket_factory.access.oidc import Issuer
 
 
-def build_app(settings: Settings, database: Database) -> ASGIApp:
-    """Return the whole service as an ASGI application on an open database."""
-    return identify_requests(
+def build_app(settings: Settings, database: Database, stopping: asyncio.Event | None = None) -> ASGIApp:
+    """Return the whole service as an ASGI application on an open database. `stopping` is set when it is to end."""
+    stopping = stopping or asyncio.Event()
+    return observe_requests(
         protect_answers(
             route_requests(settings), Proxies(settings.trusted_proxies), read_origins(settings.cors_origins)
         ),
+        stopping,
         database=database,
+        status=Status(database, stopping),
         callers=Callers(database, settings.role_of_anonymous, trusted_issuer(settings), settings.max_wrong_keys),
         quotas=Quotas(settings.max_requests_per_minute) if settings.max_requests_per_minute else None,
         listers=Listers(settings.max_lists, settings.list_seconds),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
         running=set(),
     )
+
+
+def build_metrics_app(database: Database, stopping: asyncio.Event) -> ASGIApp:
+    """Return what gives the metrics alone, to whoever reaches it."""
+    return metrics_alone(Status(database, stopping))
 
 
 def check_settings(settings: Settings) -> None:
@@ -69,6 +79,7 @@ def route_requests(settings: Settings) -> Litestar:
             Router(BASE_PATH, route_handlers=[sprockets, factories, production, attainment, keys, changes, get_me]),
             *docs_handlers,
             get_problem,
+            *status_handlers,
         ],
         before_request=check_request,
         request_class=ApiRequest,

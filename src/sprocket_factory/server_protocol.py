@@ -112,7 +112,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._pace_of_reader is None:
             self._pace_of_reader = Pace(self._limits, self.transport.taken_bytes())
         elif self._pace_of_reader.is_lost(self.transport.taken_bytes()):
-            log.debug("%s takes its answer too slowly and is cut off", self.client)
+            log.debug("a client takes its answer too slowly and is cut off", client=str(self.client))
             self.transport.abort()
 
     def _watch_sender(self) -> None:
@@ -179,7 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and end the connection. What was asked before is answered before."""
-        log.debug("%s sent what cannot be read: %s", self.client, msg)
+        log.debug("a client sent what cannot be read", client=str(self.client), reason=msg)
         if self.transport.is_closing():
             return
         if self._phase == "body":

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sprocket_factory.observe_logs import FORMATS, LEVELS
+
 ENVIRONMENT_PREFIX = "SPROCKET_FACTORY"
-
-
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 EXAMPLE_BEGIN = """\
@@ -106,7 +105,23 @@ class Settings:
     tls_cert: str = _setting("", "Certificate chain for HTTPS, in PEM.")
     tls_key: str = _setting("", "Its private key, in PEM.")
     workers: int = _setting(1, "Processes that serve. More than one need PostgreSQL.", least=1, most=64)
-    log_level: str = _setting("info", "Log this level and above.", one_of=LOG_LEVELS)
+    drain_seconds: int = _setting(
+        1, "When told to stop: how long to go on serving while /health/ready says no, in seconds.", least=0, most=300
+    )
+    metrics_port: int = _setting(
+        0,
+        "Port with the metrics alone, open to all who reach it; each worker takes the next. 0 is none.",
+        least=0,
+        most=65535,
+    )
+    metrics_host: str = _setting("127.0.0.1", "Address of that port.")
+    log_level: str = _setting("info", "Log this level and above.", one_of=LEVELS)
+    log_levels: str = _setting("", "Levels of single loggers, as sprocket_factory.access=debug,uvicorn=info.")
+    log_format: str = _setting("auto", "What a log line is; auto is console on a terminal, else json.", one_of=FORMATS)
+    log_slow_ms: int = _setting(
+        500, "Log what took the database so many milliseconds, or longer.", least=0, most=3_600_000
+    )
+    traces: bool = _setting(default=False, help_="Send traces by OpenTelemetry, as the OTEL_* variables say.")
 
     @property
     def role_of_anonymous(self) -> Any:

@@ -1,7 +1,6 @@
 """Who is calling: the one place where credentials become a caller with a role."""
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,8 @@ from sprocket_factory.database import Database
 from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.key import ROLES, Holder, Role, digest_of_secret, find_holder, note_use
 from sprocket_factory.errors import Forbidden, Refusal, Unauthenticated, WrongCredentials
-from sprocket_factory.observe import log
+from sprocket_factory.observe import security_log
+from sprocket_factory.observe_metrics import wrong_keys
 
 if TYPE_CHECKING:
     from sprocket_factory.access.oidc import Issuer
@@ -72,9 +72,9 @@ def counted_as(caller: Caller, scope: Scope) -> str:
 class Callers:
     """Finds out who is calling.
 
-    A key is looked up with every request where the database is in this process, so that a revoked one is refused at
-    once. Where it is a server, what was found stands for `database.trusts_seconds`. What has dots in it is no key, but
-    an access token, if there is an issuer whose tokens are taken.
+    What was found stands as long as the database's stamp. Where the database is in this process any commit changes
+    that, so that a revoked key is refused at once; where it is a server, two seconds do. What has dots in it is no key,
+    but an access token, if there is an issuer whose tokens are taken.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Callers:
         self._database = database
         self._issuer = issuer
         self._nobody = Caller(ANONYMOUS, ANONYMOUS, anonymous_role)
-        self._found: dict[bytes, tuple[float, Holder | None]] = {}
+        self._found: dict[bytes, tuple[float | None, Holder | None]] = {}
         self._used: dict[int, int] = {}
         self._writing: asyncio.Task[None] | None = None
         self._wrong = WrongKeys(max_wrong_keys)
@@ -140,17 +140,17 @@ class Callers:
 
     async def _holder(self, secret: str) -> Holder | None:
         digest = digest_of_secret(secret)
-        if not self._database.trusts_seconds:
-            return await find_holder(self._database, digest)
-        looked_up, holder = self._found.get(digest, (0.0, None))
-        if time.monotonic() - looked_up > self._database.trusts_seconds:
+        stamp = self._database.stamp()
+        found_at, holder = self._found.get(digest, (None, None))
+        if found_at != stamp:
             holder = await find_holder(self._database, digest)
             if len(self._found) >= MAX_FOUND:
                 self._found.clear()
-            self._found[digest] = (time.monotonic(), holder)
+            self._found[digest] = (stamp, holder)
         return holder
 
     def _wrong_credentials(self, scope: Scope, what: str = "key") -> Refusal:
+        wrong_keys.inc()
         self._wrong.count(scope)
-        log.warning("a wrong %s came from %s", what, scope["client"][0] if scope["client"] else "nowhere")
+        security_log.warning("wrong key", client=scope["client"][0] if scope["client"] else "nowhere", what=what)
         return WrongCredentials("These credentials are not valid here.", hint="/problems/unauthenticated says more.")

@@ -9,6 +9,7 @@ from typing import TypeVar
 from litestar.types import Scope
 
 from sprocket_factory.errors import TooMany
+from sprocket_factory.observe import security_log
 
 WINDOW_SECONDS = 60
 
@@ -36,6 +37,8 @@ class WrongKeys:
         if len(recent) < self._most:
             recent.append(time.monotonic())
             _keep(self._times, address, recent)
+            if len(recent) == self._most:
+                security_log.warning("too many wrong keys", client=address, more_are_refused_for=WINDOW_SECONDS)
             return
         # One that is refused so does not count: who waits as long as he is told gets his next try.
         _keep(self._times, address, recent)

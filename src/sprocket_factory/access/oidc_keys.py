@@ -161,9 +161,9 @@ class IssuerKeys:
 
     def _note(self, complaint: str) -> None:
         if complaint and complaint != self._complaint:
-            log.error("the keys of %s cannot be fetched: %s", self._issuer, complaint)
+            log.error("the issuer's keys cannot be fetched", issuer=self._issuer, reason=complaint)
         elif self._complaint and not complaint:
-            log.info("the keys of %s are fetched again", self._issuer)
+            log.info("the issuer's keys are fetched again", issuer=self._issuer)
         self._complaint = complaint
 
 
@@ -217,7 +217,7 @@ def usable_keys(document: KeyDocument) -> Keys:
                     if key.alg in {"", algorithm}:
                         keys.setdefault((key.kid, algorithm), jwt.PyJWK(member, algorithm))
         except (msgspec.ValidationError, jwt.PyJWTError) as error:
-            log.debug("a key of the issuer is passed over: %s", error)
+            log.debug("a key of the issuer is passed over", reason=str(error))
     return keys
 
 

@@ -1,9 +1,6 @@
 """What the operator types. One file per verb."""
 
-import sys
-
 import click
-from dotenv import load_dotenv
 
 from sprocket_factory import __version__
 from sprocket_factory.commands.backup import backup
@@ -11,6 +8,7 @@ from sprocket_factory.commands.check import check
 from sprocket_factory.commands.copy import copy
 from sprocket_factory.commands.demo import demo
 from sprocket_factory.commands.doctor import doctor
+from sprocket_factory.commands.env_file import read_env_file
 from sprocket_factory.commands.export import export
 from sprocket_factory.commands.key import key
 from sprocket_factory.commands.load import load
@@ -33,9 +31,5 @@ for command in (serve, load, export, copy, migrate, backup, restore, check, doct
 
 def main() -> None:
     """Run the command line."""
-    try:
-        load_dotenv(".env")
-    except UnicodeDecodeError as error:
-        click.echo(f"Error: The file .env is not in UTF-8: {error}.", err=True)
-        sys.exit(1)
+    read_env_file()
     cli(prog_name="sprocket-factory")

@@ -12,12 +12,14 @@ from sprocket_factory.database.backup import back_up
 from sprocket_factory.database.backup_folder import (
     make_folder,
     name_for,
+    newest_backup,
     remove_older,
     time_until_due,
     turn_taken,
 )
 from sprocket_factory.errors import Refusal
 from sprocket_factory.observe import log
+from sprocket_factory.observe_metrics import backups
 from sprocket_factory.settings import Settings
 
 LONGEST_SLEEP = timedelta(minutes=1)
@@ -44,10 +46,12 @@ async def scheduled_backups(settings: Settings) -> AsyncIterator[None]:
     if not settings.backup_every:
         yield
         return
+    backups.period = settings.backup_every
     schedule = asyncio.create_task(_back_up_for_ever(settings))
     try:
         yield
     finally:
+        backups.period = 0
         schedule.cancel()
         await asyncio.wait([schedule])
 
@@ -58,13 +62,15 @@ async def _back_up_for_ever(settings: Settings) -> None:
     while True:
         pause = min(RETRY, every)
         try:
+            newest = await asyncio.to_thread(newest_backup, folder)
+            backups.last = newest.timestamp() if newest else 0.0
             due = await asyncio.to_thread(time_until_due, folder, every)
             if due > timedelta():
                 pause = min(due, LONGEST_SLEEP)
             elif await _back_up_in_turn(settings, folder, every):
                 pause = timedelta()
         except Refusal as refusal:
-            log.error("no backup could be made: %s", refusal)
+            log.error("no backup could be made", reason=str(refusal))
         except Exception:  # noqa: BLE001 - the next one may succeed, whatever it was
             log.exception("no backup could be made")
         await asyncio.sleep(pause.total_seconds())
@@ -78,5 +84,5 @@ async def _back_up_in_turn(settings: Settings, folder: Path, every: timedelta) -
         target = name_for(folder, settings.database_url, datetime.now(UTC))
         contents = await back_up(place_of(settings), target, settings.postgresql_programs)
         removed = remove_older(folder, settings.backup_keep)
-    log.info("made and verified the backup %s: %s; removed %d older", target, contents, len(removed))
+    log.info("made and verified a backup", file=str(target), contents=str(contents), removed=len(removed))
     return True

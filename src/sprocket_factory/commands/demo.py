@@ -21,7 +21,7 @@ from sprocket_factory.entities.instant import DAY, MINUTE, SECOND, now
 from sprocket_factory.entities.key import NewKey, add_key
 from sprocket_factory.entities.production_import import Spool, merge_production
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
-from sprocket_factory.observe import configure_logging
+from sprocket_factory.observe_logs import configure_logging
 from sprocket_factory.server import address_of, listen, run_server
 from sprocket_factory.settings import Settings
 

@@ -1,22 +1,38 @@
 """`sprocket-factory serve`: run the service until it is told to stop."""
 
+import asyncio
+import signal
 import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
 import uvloop
+from litestar.types import ASGIApp
 
-from sprocket_factory.app import build_app, check_settings, limits_of
+from sprocket_factory import __version__
+from sprocket_factory.app import build_app, build_metrics_app, check_settings, limits_of
 from sprocket_factory.commands.backup_schedule import check_schedule, scheduled_backups
 from sprocket_factory.commands.first_key import give_first_key
+from sprocket_factory.commands.log_levels import names_fixed, reload_levels
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.commands.workers import run_workers
+from sprocket_factory.database import Database, without_password
 from sprocket_factory.database.serving import serving
 from sprocket_factory.errors import Unusable
-from sprocket_factory.observe import configure_logging
-from sprocket_factory.server import Tls, address_of, check_tls, listen, run_server
+from sprocket_factory.observe import log
+from sprocket_factory.observe_logs import configure_logging, written_behind
+from sprocket_factory.observe_statements import slow
+from sprocket_factory.observe_traces import check_installed, traces
+from sprocket_factory.server import Tls, address_of, check_tls, listen, make_server, run_server
+from sprocket_factory.server_limits import Limits
 from sprocket_factory.settings import Settings
+
+MAX_PORT = 65535
 
 
 @click.command()
@@ -56,31 +72,47 @@ from sprocket_factory.settings import Settings
     "max_ahead_seconds",
     "tls_cert",
     "tls_key",
+    "drain_seconds",
+    "metrics_port",
+    "metrics_host",
     "log_level",
+    "log_levels",
+    "log_format",
+    "log_slow_ms",
+    "traces",
 )
 def serve(**flags: Any) -> None:
-    """Serve the API until Ctrl-C or SIGTERM."""
+    """Serve the API until Ctrl-C or SIGTERM. SIGHUP reads the log levels again."""
     settings = Settings(**flags)
-    configure_logging(settings.log_level)
     with refusals_told():
+        configure_logging(settings.log_level, settings.log_levels, settings.log_format)
+        slow.seconds = settings.log_slow_ms / 1000
         check_settings(settings)
         if settings.workers > 1 and settings.database_url.startswith("sqlite:"):
             raise Unusable(
                 f"One process serves an SQLite file, not {settings.workers}: it puts the writes in their order.",
                 hint="Leave --workers out, or point --database-url at PostgreSQL.",
             )
+        if settings.traces:
+            check_installed()
         anybody_writes = settings.anonymous_role not in {"none", "viewer"}
         listener = listen(settings.host, settings.port, anybody_writes=anybody_writes)
+        metrics_listeners = _listen_for_metrics(settings)
         tls = _tls(settings)
         check_schedule(settings)
+        reload = partial(reload_levels, settings, names_fixed())
+
+        def work(number: int) -> None:
+            uvloop.run(_serve(settings, listener, metrics_listeners[number : number + 1], reload))
+
         if settings.workers == 1:
             with serving(settings.database_url, must_exist=settings.must_exist):
-                uvloop.run(_serve(settings, listener))
+                work(0)
         else:
             announcement = (
                 f"{uvloop.run(_look(settings))} at {address_of(listener, tls)} with {settings.workers} workers"
             )
-            run_workers(settings.workers, lambda: uvloop.run(_serve(settings, listener)), announcement)
+            run_workers(settings.workers, work, announcement)
 
 
 async def _look(settings: Settings) -> str:
@@ -90,13 +122,65 @@ async def _look(settings: Settings) -> str:
         return f"Serving {database.location}"
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with opened_database(settings) as database, scheduled_backups(settings):
-        if settings.workers == 1:
-            await give_first_key(database)
-        tls = _tls(settings)
-        announcement = f"Serving {database.location} at {address_of(listener, tls)}" if settings.workers == 1 else ""
-        await run_server(build_app(settings, database), listener, announcement, limits_of(settings), tls)
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    metrics_listeners: Sequence[socket.socket],
+    reload: Callable[[], None],
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(written_behind(is_shared=settings.workers > 1))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        if settings.traces:
+            stack.enter_context(traces.on())
+        async with opened_database(settings) as database, scheduled_backups(settings):
+            if settings.workers == 1:
+                await give_first_key(database)
+            tls = _tls(settings)
+            address = address_of(listener, tls)
+            _sum_up(settings, database)
+            stopping = asyncio.Event()
+            limits = limits_of(settings)
+            async with _metrics_served(build_metrics_app(database, stopping), metrics_listeners, limits):
+                await run_server(
+                    build_app(settings, database, stopping),
+                    listener,
+                    f"Serving {database.location} at {address}" if settings.workers == 1 else "",
+                    limits,
+                    tls,
+                    stopping=stopping,
+                    drain_seconds=settings.drain_seconds,
+                )
+        log.warning("stopped")
+
+
+def _listen_for_metrics(settings: Settings) -> list[socket.socket]:
+    """Return where each worker gives its metrics; nothing where they have no port."""
+    first = settings.metrics_port
+    if not first:
+        return []
+    ports = range(first, first + settings.workers)
+    if ports[-1] > MAX_PORT:
+        raise Unusable(f"There is no port {ports[-1]}.", hint="Each worker takes one: choose a lower --metrics-port.")
+    return [listen(settings.metrics_host, port, anybody_writes=False, flag="--metrics-port") for port in ports]
+
+
+@asynccontextmanager
+async def _metrics_served(app: ASGIApp, listeners: Sequence[socket.socket], limits: Limits) -> AsyncIterator[None]:
+    """Serve the metrics beside what the block serves, and until its end."""
+    server = make_server(app, limits)
+    serving = [asyncio.create_task(server.serve(sockets=[listener])) for listener in listeners]
+    try:
+        yield
+    finally:
+        server.stop()
+        await asyncio.gather(*serving)
+
+
+def _sum_up(settings: Settings, database: Database) -> None:
+    """Log what is served, and under which settings."""
+    effective = asdict(settings) | {"database_url": without_password(settings.database_url)}
+    log.info("serving", version=__version__, engine=database.engine, database=database.location, **effective)
 
 
 def _tls(settings: Settings) -> Tls | None:

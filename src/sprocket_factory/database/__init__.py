@@ -19,6 +19,8 @@ from sprocket_factory.errors import Unusable
 Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
 
+Measures = Mapping[str, float]
+
 NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
 STAGED_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -134,11 +136,15 @@ class Database(ABC):
     max_streams: int
     """So many streams may be open at once."""
 
-    trusts_seconds: float
-    """For how long what was read may be taken for what is stored, where asking again costs a round trip; or 0."""
+    engine: str
+    """What it is: SQLite or PostgreSQL, and its version."""
 
     is_new: bool
     """Whether opening it made it."""
+
+    @abstractmethod
+    def stamp(self) -> float:
+        """Return what stays the same for as long as what was read may be taken for what is stored."""
 
     @abstractmethod
     async def one(self, sql: str, **values: Value) -> Row | None:
@@ -215,6 +221,14 @@ class Database(ABC):
         """Return the last id that the table has given, whether its row is still there or not; 0 for none."""
 
     @abstractmethod
+    async def check(self) -> None:
+        """Return if it can be read and written, and has this program's schema. Raises Unavailable or StorageFull."""
+
+    @abstractmethod
+    def measures(self) -> Measures:
+        """Return what can be measured of it now, by the name of the metric (observe_metrics.py). Asks nobody."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Finish what was begun and let go of everything."""
 
@@ -255,10 +269,10 @@ async def open_database(  # noqa: PLR0913 - one for each thing to be known of a 
 async def list_missing_migrations(url: str, *, password: str = "", through_proxy: bool = False) -> list[Migration]:
     """Return what the schema at this address still needs, and change nothing. Raises Unusable."""
     if is_postgresql(url):
-        from sprocket_factory.database.postgresql import missing_in_postgresql  # noqa: PLC0415 - as above
+        from sprocket_factory.database.postgresql_opening import missing_in_postgresql  # noqa: PLC0415 - as above
 
         return await missing_in_postgresql(ServerPlace(url, password, 1, through_proxy))
-    from sprocket_factory.database.sqlite import missing_in_sqlite  # noqa: PLC0415 - as above
+    from sprocket_factory.database.sqlite_opening import missing_in_sqlite  # noqa: PLC0415 - as above
 
     return missing_in_sqlite(path_of(url))
 

@@ -19,7 +19,7 @@ import asyncpg
 
 from sprocket_factory.database.postgresql_pool import LOST, Pool, acquired
 from sprocket_factory.errors import Refusal
-from sprocket_factory.observe import log
+from sprocket_factory.observe_statements import log
 
 PAUSE_SECONDS = 0.1
 """Entries of a moment are moved together: each move waits for the disk once."""
@@ -89,6 +89,6 @@ class Ordering:
                 await self.order()
                 pause = min(max(PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)), MAX_PAUSE_SECONDS)
             except (asyncpg.PostgresError, *LOST, Refusal) as error:
-                log.warning("changes wait for their place in the record: %r", error)
+                log.warning("changes wait for their place in the record", cause=repr(error))
                 self._is_due = True
                 pause = MAX_PAUSE_SECONDS

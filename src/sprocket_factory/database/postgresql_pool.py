@@ -9,11 +9,11 @@ from typing import Any
 
 import asyncpg
 
-from sprocket_factory.database import ServerPlace
+from sprocket_factory.database import Measures, ServerPlace
 from sprocket_factory.database.postgresql_hosts import UnresetConnection, connect
 from sprocket_factory.database.postgresql_watch import Watch
 from sprocket_factory.errors import Busy, StorageFull, TooSlow, Unavailable
-from sprocket_factory.observe import log
+from sprocket_factory.observe_statements import log
 
 CONNECT_SECONDS = 1.5
 COMMAND_SECONDS = 15
@@ -68,6 +68,7 @@ class Pool:
 
     def __init__(self, place: ServerPlace) -> None:
         self.max_size = place.connections
+        self._waiting = 0
         self.watch = Watch(self._connect)
         # Through a proxy that pools transactions no session is relied on.
         self._options: dict[str, Any] = {
@@ -93,19 +94,30 @@ class Pool:
         async with self._pool.acquire():
             pass
 
-    async def acquire(self) -> Connection:
+    async def acquire(self, seconds: float) -> Connection:
         """Return a connection. Raises Busy or Unavailable where there is none in time."""
         if self.watch.is_away:
             self.watch.look_on()
             raise _unavailable()
+        self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            return await self._pool.acquire(timeout=seconds)
         except TimeoutError:
             if self._pool.get_size() >= self.max_size and not self._pool.get_idle_size():
                 raise Busy("Every connection to the database is in use.", hint="Try again in a moment.") from None
             raise _unavailable() from None
         except OSError as error:
             raise _unavailable() from error
+        finally:
+            self._waiting -= 1
+
+    def measures(self) -> Measures:
+        """Return how many connections there are, and how many wait for one."""
+        return {
+            "sprocket_database_connections_open": self._pool.get_size(),
+            "sprocket_database_connections_idle": self._pool.get_idle_size(),
+            "sprocket_database_connections_waiting": self._waiting,
+        }
 
     async def release(self, connection: Connection) -> None:
         """Take a connection back."""
@@ -177,12 +189,14 @@ async def make_pool(place: ServerPlace) -> Pool:
 
 
 @asynccontextmanager
-async def acquired(pool: Pool, *, is_patient: bool = False) -> AsyncIterator[Connection]:
-    """Give a connection. Raises Busy or Unavailable where there is none in time.
+async def acquired(
+    pool: Pool, *, is_patient: bool = False, seconds: float = ACQUIRE_SECONDS
+) -> AsyncIterator[Connection]:
+    """Give a connection. Raises Busy or Unavailable where there is none within so many seconds.
 
     What is patient may take long, and is not given up as soon as its server seems to hang.
     """
-    connection = await pool.acquire()
+    connection = await pool.acquire(seconds)
     use = pool.watch.begin(connection, is_patient=is_patient)
     is_heard = False
     try:
@@ -231,7 +245,7 @@ def refusal_for(error: Exception) -> Exception:
         case asyncpg.ReadOnlySQLTransactionError():
             refusal = Unavailable("The database is a standby for now.", hint="Try again in a moment.")
         case _ if isinstance(error, LOST):
-            log.warning("the database does not answer: %r", error)
+            log.warning("the database does not answer", cause=repr(error))
             refusal = _unavailable()
     return refusal
 

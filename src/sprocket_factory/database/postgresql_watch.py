@@ -18,7 +18,7 @@ from weakref import WeakSet
 import asyncpg
 
 from sprocket_factory.database.postgresql_hosts import DEAD_SECONDS, Peer, UnresetConnection, Use
-from sprocket_factory.observe import log
+from sprocket_factory.observe_statements import log
 
 LOOK_SECONDS = 0.1
 LATE_SECONDS = 0.3
@@ -116,7 +116,7 @@ class Watch:
         if heard > began:
             return
         if self._silent_since.get(peer, 0) <= heard:
-            log.warning("the database at %s is silent", peer)
+            log.warning("the database is silent", peer=str(peer))
             self._silent_since[peer] = began
             self.is_away = True
         is_dead = loop.time() - self._silent_since[peer] > DEAD_SECONDS

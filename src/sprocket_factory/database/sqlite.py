@@ -6,21 +6,24 @@ read takes microseconds, a hop to a thread many times that. One thread owns the 
 """
 
 import asyncio
+import math
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing, closing
-from importlib.resources import files
+from contextlib import aclosing
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 import apsw
 
-from sprocket_factory.database import NO_VALUES, Author, Database, Row, Transaction, Value
+from sprocket_factory.database import NO_VALUES, Author, Database, Measures, Row, Transaction, Value
 from sprocket_factory.database.checking import damaged
-from sprocket_factory.database.migrations import Migration, missing_migrations
+from sprocket_factory.database.migrations import check_schema
 from sprocket_factory.database.sqlite_errors import refusal_for
+from sprocket_factory.database.sqlite_opening import migrate, open_reader, open_writer
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer
-from sprocket_factory.errors import Busy, Unusable
+from sprocket_factory.errors import Busy, StorageFull, Unusable
+from sprocket_factory.observe_statements import list_noted, read_noted, write_noted
 
 MAX_READS = 8
 """As many pages are read at once; the others wait for their turn."""
@@ -37,10 +40,8 @@ SCAN_SECONDS = 10
 INSTRUCTIONS_BETWEEN_LOOKS = 100_000
 """Of SQLite's own, between two looks at the clock: about a millisecond."""
 
-APPLICATION_ID = 0x5B0C4E7F
-"""Marks the file as ours, so that `file` and we can tell it from another program's database."""
-
-MAX_WAL_BYTES = 64 * 1024 * 1024
+LEAST_FREE_BYTES = 1024 * 1024
+"""A disk with less room is full: the next write may be the one that fails."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -49,7 +50,7 @@ Ts = TypeVarTuple("Ts")
 class SQLiteDatabase(Database):
     """A `Database` in one file."""
 
-    trusts_seconds = 0.0
+    engine = f"SQLite {apsw.sqlite_lib_version()}"
 
     def __init__(self, path: Path, connection: apsw.Connection, *, is_new: bool, max_streams: int) -> None:
         self.location = str(path)
@@ -57,29 +58,39 @@ class SQLiteDatabase(Database):
         self.max_streams = max_streams
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(connection, self._loop)
-        self._reader = _open_reader(path)
+        self._reader = open_reader(path)
         self._idle: list[apsw.Connection] = []
         self._streams = 0
+        self._was_full = False
         self._turns = asyncio.Semaphore(MAX_READS)
+
+    def stamp(self) -> float:
+        """Return what any commit changes, in this process or another."""
+        try:
+            return float(self._reader.execute("PRAGMA data_version").get)
+        except apsw.Error:
+            return math.nan  # is never the same
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
-        try:
-            return self._reader.execute(sql, values).fetchone()
-        except apsw.BusyError:
-            rows = await self._read_in_thread(sql, values)
-            return rows[0] if rows else None
-        except apsw.Error as error:
-            raise refusal_for(error) from error
+        with read_noted(sql):
+            try:
+                return self._reader.execute(sql, values).fetchone()
+            except apsw.BusyError:
+                rows = await self._read_in_thread(sql, values)
+                return rows[0] if rows else None
+            except apsw.Error as error:
+                raise refusal_for(error) from error
 
     async def all(self, sql: str, **values: Value) -> list[Row]:
         """Return every row."""
-        try:
-            return self._reader.execute(sql, values).fetchall()
-        except apsw.BusyError:
-            return await self._read_in_thread(sql, values)
-        except apsw.Error as error:
-            raise refusal_for(error) from error
+        with read_noted(sql):
+            try:
+                return self._reader.execute(sql, values).fetchall()
+            except apsw.BusyError:
+                return await self._read_in_thread(sql, values)
+            except apsw.Error as error:
+                raise refusal_for(error) from error
 
     async def write(
         self,
@@ -90,7 +101,12 @@ class SQLiteDatabase(Database):
         alone: bool = False,
     ) -> T:
         """Run a write function in the writer's next group and return its result once that is durable."""
-        return await self._writer.submit(function, args, Author(by, request_id), alone=alone)
+        with write_noted(function, alone=alone):
+            try:
+                return await self._writer.submit(function, args, Author(by, request_id), alone=alone)
+            except StorageFull:
+                self._was_full = True
+                raise
 
     async def read(
         self, make: Callable[..., T], sql: str, values: Mapping[str, Value] = NO_VALUES, *, scans: bool = False
@@ -128,6 +144,29 @@ class SQLiteDatabase(Database):
         row = await self.one("SELECT seq FROM sqlite_sequence WHERE name = :table", table=table)
         return 0 if row is None else int(row[0])
 
+    async def check(self) -> None:
+        """Return if it can be read and written now, and its schema is this program's."""
+        rows = await self.all("SELECT max(number) FROM migrations")
+        check_schema("sqlite", rows[0][0])
+        disk = os.statvfs(self.location)
+        if disk.f_flag & os.ST_RDONLY or disk.f_bfree * disk.f_frsize < LEAST_FREE_BYTES:
+            raise refusal_for(apsw.FullError())
+        if self._was_full:
+            # Only who writes finds out whether there is room again.
+            await self.write(_use_room, by="service", alone=True)
+            self._was_full = False
+
+    def measures(self) -> Measures:
+        """Return what can be measured of it now."""
+        disk = os.statvfs(self.location)
+        return {
+            "sprocket_database_writes_waiting": self._writer.count_waiting(),
+            "sprocket_database_streams_open": self._streams,
+            "sprocket_database_bytes": _size_of(self.location),
+            "sprocket_database_wal_bytes": _size_of(f"{self.location}-wal"),
+            "sprocket_database_disk_free_bytes": disk.f_bavail * disk.f_frsize,
+        }
+
     async def close(self) -> None:
         """Finish the writes that were taken, then close every connection."""
         await self._loop.run_in_executor(None, self._writer.close)
@@ -155,11 +194,14 @@ class SQLiteDatabase(Database):
             return [make(*row) for row in islice(rows, wanted)]
 
         try:
-            while chunk := await self._in_thread(connection, next_chunk) if scans else next_chunk():
-                yield chunk
-                if len(chunk) < wanted:
-                    break
-                await asyncio.sleep(0)
+            is_last = False
+            while not is_last:
+                with list_noted(sql):
+                    chunk = await self._in_thread(connection, next_chunk) if scans else next_chunk()
+                is_last = len(chunk) < wanted
+                if chunk:
+                    yield chunk
+                    await asyncio.sleep(0)
         except apsw.Error as error:
             raise refusal_for(error) from error
         finally:
@@ -169,7 +211,7 @@ class SQLiteDatabase(Database):
 
     def _open_another(self) -> apsw.Connection:
         try:
-            return _open_reader(Path(self.location))
+            return open_reader(Path(self.location))
         except apsw.Error as error:
             raise refusal_for(error) from error
 
@@ -190,7 +232,7 @@ class SQLiteDatabase(Database):
 
     async def _read_in_thread(self, sql: str, values: dict[str, Value]) -> list[Row]:
         def read() -> list[Row]:
-            connection = _open_reader(Path(self.location))
+            connection = open_reader(Path(self.location))
             connection.set_busy_timeout(round(BUSY_SECONDS * 1000))
             try:
                 return connection.execute(sql, values).fetchall()
@@ -217,8 +259,8 @@ def open_sqlite(path: Path, *, must_exist: bool, max_streams: int) -> SQLiteData
         except OSError as error:
             raise Unusable(f"{path} cannot be made: {error.strerror}.", hint="Check its folder.") from error
     try:
-        connection = _open_writer(path)
-        is_new = _migrate(connection)
+        connection = open_writer(path)
+        is_new = migrate(connection)
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise damaged(path, error) from error
     except apsw.Error as error:
@@ -226,72 +268,15 @@ def open_sqlite(path: Path, *, must_exist: bool, max_streams: int) -> SQLiteData
     return SQLiteDatabase(path, connection, is_new=is_new, max_streams=max_streams)
 
 
-def missing_in_sqlite(path: Path) -> list[Migration]:
-    """Return what the schema of the file still needs; all of it where there is no file. Raises Unusable."""
-    if not path.exists():
-        return missing_migrations("sqlite", 0)
+async def _use_room(tx: Transaction) -> None:
+    """Write as much as a small write takes, and take it away again."""
+    await tx.run("CREATE TABLE room (bytes BLOB)")
+    await tx.run("INSERT INTO room VALUES (zeroblob(65536))")
+    await tx.run("DROP TABLE room")
+
+
+def _size_of(path: str) -> int:
     try:
-        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            _check_ours(path, _tables(connection))
-            numbers = connection.execute("SELECT max(number) FROM migrations").fetchone()
-    except apsw.Error as error:
-        raise Unusable(f"{path} cannot be read: {error}.", hint="Check that it is a database of ours.") from error
-    return missing_migrations("sqlite", numbers[0] if numbers else 0)
-
-
-def _check_ours(path: Path, tables: set[object]) -> None:
-    if "migrations" not in tables:
-        raise Unusable(f"{path} is another program's database.", hint="Choose another --database-url.")
-
-
-def _open_writer(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(round(BUSY_SECONDS * 1000))  # first of all: the next line may meet another process
-    try:
-        _check_ours(path, _tables(connection) or {"migrations"})
-    except Unusable:
-        connection.close()
-        raise
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")
-    connection.pragma("foreign_keys", "on")
-    connection.pragma("journal_size_limit", MAX_WAL_BYTES)
-    # A migration folds the names that are stored as Python does: SQLite folds ASCII alone.
-    connection.create_scalar_function("casefold", lambda *name: str(name[0]).casefold(), 1, deterministic=True)
-    connection.execute(files("sprocket_factory.database").joinpath("staging.sqlite.sql").read_text(encoding="utf-8"))
-    return connection
-
-
-def _open_reader(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.pragma("query_only", "on")
-    return connection
-
-
-def _migrate(connection: apsw.Connection) -> bool:
-    """Bring the schema up to date under the write lock; return whether there was none before."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        tables = _tables(connection)
-        if not tables:
-            connection.pragma("application_id", APPLICATION_ID)
-            connection.execute(
-                "CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)"
-            )
-        numbers = [number for (number,) in connection.execute("SELECT number FROM migrations")]
-        for migration in missing_migrations("sqlite", max(numbers, default=0)):
-            connection.execute(migration.sql)
-            connection.execute(
-                "INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, datetime('now'))",
-                (migration.number, migration.name),
-            )
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        connection.close()
-        raise
-    return not tables
-
-
-def _tables(connection: apsw.Connection) -> set[object]:
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        return Path(path).stat().st_size
+    except FileNotFoundError:
+        return 0

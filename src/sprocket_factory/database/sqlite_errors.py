@@ -19,6 +19,16 @@ def refusal_for(error: apsw.Error) -> Exception:
     return error
 
 
+def for_caller(error: Exception) -> Exception:
+    """Return the same of any error; what is no failure of SQLite's stays as it is."""
+    if not isinstance(error, apsw.Error):
+        return error
+    refusal = refusal_for(error)
+    if refusal is not error:
+        refusal.__cause__ = error  # the log tells both
+    return refusal
+
+
 def busy() -> Refusal:
     """Return the refusal for a write whose turn does not come."""
     return Busy("Another write holds the database.", hint="Try again in a moment.")

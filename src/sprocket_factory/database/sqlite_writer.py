@@ -10,14 +10,16 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextvars import Context, copy_context
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
 from sprocket_factory.database import STAGED_COLUMNS, Author, Block, Row, Value
-from sprocket_factory.database.sqlite_errors import busy, refusal_for
+from sprocket_factory.database.sqlite_errors import busy, for_caller, refusal_for
 from sprocket_factory.errors import Busy, Unavailable
+from sprocket_factory.observe_metrics import commit_seconds, group_writes
 
 BUSY_SECONDS = 5
 """How long a write waits for others, in this process or another, before it is refused."""
@@ -38,6 +40,7 @@ class Job(NamedTuple):
     by: Author
     alone: bool
     answer: asyncio.Future[Any]
+    context: Context  # what is known of the request that it belongs to, for log lines and traces
 
 
 class Outcome(NamedTuple):
@@ -164,7 +167,7 @@ class Writer:
         if len(self._waiting) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} writes are waiting already.", hint="Try again in a moment.")
         answer: asyncio.Future[T] = self._loop.create_future()
-        job = Job(function, args, by, alone, answer)
+        job = Job(function, args, by, alone, answer, copy_context())
         if self._closing:
             raise Unavailable("The service is stopping.", hint="Try again in a moment.")
         self._waiting.append(job)
@@ -176,6 +179,10 @@ class Writer:
             return await answer
         finally:
             too_late.cancel()
+
+    def count_waiting(self) -> int:
+        """Return how many writes wait for their turn."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """Finish what waits, then close the connection. Waits for the thread."""
@@ -226,7 +233,9 @@ class Writer:
             outcomes = [self._run_in_group(group[0])]
             while len(group) < MAX_GROUP and not group[0].alone and self._take(group):
                 outcomes.append(self._run_in_group(group[-1]))
-            self._connection.execute("COMMIT")
+            with commit_seconds.time():
+                self._connection.execute("COMMIT")
+            group_writes.observe(len(group))
         except Exception:  # noqa: BLE001 - whatever it is, it comes again to the caller it belongs to
             # One of the group failed after it had written, or the transaction fell: a full disk rolls back all of it,
             # whichever statement met it. So nothing of the group may be answered as done, and each is run alone.
@@ -242,7 +251,7 @@ class Writer:
         except Exception as error:
             if self._connection.total_changes() != changes_before or not self._connection.in_transaction:
                 raise
-            return Outcome(job, error=_for_caller(error))
+            return Outcome(job, error=for_caller(error))
 
     def _take(self, group: list[Job]) -> bool:
         try:
@@ -259,17 +268,18 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = self._drive(job)
-            self._connection.execute("COMMIT")
+            with commit_seconds.time():
+                self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this caller's answer
             self._roll_back()
-            return Outcome(job, error=_for_caller(error))
+            return Outcome(job, error=for_caller(error))
         return Outcome(job, result)
 
     def _drive(self, job: Job) -> Any:
         """Run a write function to its end. Nothing in it can wait, so the first `send` is the last."""
         running = job.function(SQLiteTransaction(self._connection, job.by), *job.args)
         try:
-            running.send(None)
+            job.context.run(running.send, None)
         except StopIteration as end:
             return end.value
         running.close()
@@ -278,10 +288,6 @@ class Writer:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-
-def _for_caller(error: Exception) -> Exception:
-    return refusal_for(error) if isinstance(error, apsw.Error) else error
 
 
 def _answer(outcomes: list[Outcome]) -> None:

@@ -37,11 +37,10 @@ async def check_request(request: Request[Any, Any, Any]) -> Response[None] | Non
         return _options(request)
     needed = options.get("role", "admin")
     if needed != OPEN:
-        caller = await state["callers"].identify(request.scope)
+        caller = state["caller"] = await state["callers"].identify(request.scope)
         if state["quotas"] is not None:
             state["quotas"].use(counted_as(caller, request.scope), state)
         caller.check_role(needed)
-        state["caller"] = caller
     known = options.get("parameters", {})
     if request.scope["query_string"]:
         given = check_parameters(given_parameters(request.scope), known)

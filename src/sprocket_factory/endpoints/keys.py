@@ -20,6 +20,7 @@ from sprocket_factory.entities.key import (
     remove_key,
 )
 from sprocket_factory.errors import NotFound, Stale
+from sprocket_factory.observe import security_log
 
 
 @get("/", role="admin", gives=list[Key], media_types=MEDIA_TYPES, parameters=grammar_of(KEYS))
@@ -32,6 +33,7 @@ async def get_keys(request: ApiRequest) -> ASGIApp:
 async def post_key(request: ApiRequest) -> ASGIApp:
     """Make a key. The answer has its secret, which is never shown again."""
     key = await request.write(add_key, await read_body(request, NewKey))
+    security_log.warning("key made", key_id=key.id, role=key.role, by=request.caller.id)
     return stored(key, f"{BASE_PATH}/keys/{key.id}", is_new=True)
 
 
@@ -44,8 +46,10 @@ async def get_key(request: ApiRequest) -> ASGIApp:
 @delete("/{key_id:str}", role="admin", gives={204: None}, conditional=True, refuses=(NotFound, Stale))
 async def delete_key(request: ApiRequest) -> ASGIApp:
     """Revoke one key. The next request that carries it is refused."""
-    await request.write(remove_key, request.id_in_path("key_id", no_key), request.expected)
+    key_id = request.id_in_path("key_id", no_key)
+    await request.write(remove_key, key_id, request.expected)
     request.callers.forget()
+    security_log.warning("key revoked", key_id=key_id, by=request.caller.id)
     return no_content
 
 

@@ -12,8 +12,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory import errors
 from sprocket_factory.endpoints.headers import DATA
-from sprocket_factory.endpoints.problem_kinds import INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
-from sprocket_factory.observe import log, request_id_of
+from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
+from sprocket_factory.observe import log, request_id_of, security_log
+from sprocket_factory.observe_metrics import problems
 
 MAX_FAULTS = 100
 """As many single faults are listed; `errors_total` says how many there are."""
@@ -45,6 +46,9 @@ PASSED_OVER_BYTES = 64 * 1024
 
 UNAVAILABLE = 503
 """Several kinds have this status, and the framework never gives it."""
+
+for _kind in ALL_KINDS:
+    problems.labels(_kind.slug)  # a counter that begins with its first problem could not be seen to grow by it
 
 _BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED) if kind.status != UNAVAILABLE}
 
@@ -82,7 +86,9 @@ def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal
     # Of many rows it is said even where it is no surprise, so that a program need not count.
     counted = refusal.faults_total > len(faults) or any(fault.row for fault in faults)
     total = refusal.faults_total if counted else None
-    return _response(request.scope, KINDS[type(refusal)], str(refusal), headers, faults, total)
+    if isinstance(refusal, errors.Forbidden):
+        security_log.warning("refused", who=request.scope["state"]["caller"].id, reason=refusal.detail)
+    return _response(request.scope, KINDS[type(refusal)], str(refusal), headers, faults, total, refusal.__cause__)
 
 
 def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPException) -> ProblemAnswer:
@@ -102,7 +108,7 @@ def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPE
 def exception_to_response(request: Request[Any, Any, Any], exception: Exception) -> ProblemAnswer:
     """Answer what nobody foresaw: the caller learns the request's id, the log everything."""
     request_id = request_id_of(request.scope)
-    log.error("request %s failed: %r", request_id, request.scope["path"], exc_info=exception)
+    log.error("nobody foresaw this", path=request.scope["path"], exc_info=exception)
     return _response(request.scope, INTERNAL, f"The log knows more under the request id {request_id}.", {})
 
 
@@ -116,6 +122,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[..., Any]] = {
 def unasked_answer(refusal: errors.Refusal) -> bytes:
     """Return what refuses a request that has not come far enough to be asked, as it travels. The connection ends."""
     kind = KINDS[type(refusal)]
+    problems.labels(kind.slug).inc()
     request_id = os.urandom(8).hex()
     problem = Problem(f"/problems/{kind.slug}", kind.title, kind.status, str(refusal), "", request_id)
     body = msgspec.json.encode(problem)
@@ -148,7 +155,9 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
     headers: dict[str, str],
     faults: tuple[FaultBody, ...] = (),
     faults_total: int | None = None,
+    cause: BaseException | None = None,
 ) -> ProblemAnswer:
+    _note(scope, kind, detail, cause)
     if _is_left_unread(scope):
         headers["connection"] = "close"
     problem = Problem(
@@ -162,3 +171,10 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
         errors_total=faults_total,
     )
     return ProblemAnswer(kind.status, msgspec.json.encode(problem), headers)
+
+
+def _note(scope: Scope, kind: Kind, detail: str, cause: BaseException | None) -> None:
+    """Let the line of the request say why; where the storage failed, also what it said."""
+    problems.labels(kind.slug).inc()
+    told = repr(cause) if cause is not None and kind.status >= INTERNAL.status else ""
+    scope["state"]["refusal"] = (kind.slug, detail, told)

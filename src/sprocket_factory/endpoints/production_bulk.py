@@ -47,6 +47,7 @@ from sprocket_factory.entities.production import (
 )
 from sprocket_factory.entities.production_import import NO_IDS, Merged, OnConflict, Spool, merge_production
 from sprocket_factory.errors import Conflict, NotFound
+from sprocket_factory.observe_statements import stage
 
 READERS: dict[str, type[RecordReader]] = {"text/csv": CsvReader, "application/x-ndjson": NdjsonReader}
 
@@ -140,19 +141,21 @@ async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIAp
 
 async def _post_array(request: ApiRequest, post_once: Once, body: bytes) -> ASGIApp:
     with closing(Spool()) as spool:
-        reader = await _reader(request, ArrayReader, spool)
-        await _in_turns(reader.feed(body))
-        await _in_turns(reader.finish())
+        with stage("read"):
+            reader = await _reader(request, ArrayReader, spool)
+            await _in_turns(reader.feed(body))
+            await _in_turns(reader.finish())
         return await _merge(request, post_once, spool)
 
 
 async def _post_lines(request: ApiRequest, post_once: Once, reader_type: type[RecordReader]) -> ASGIApp:
     with closing(Spool()) as spool:
-        reader = await _reader(request, reader_type, spool)
-        async for piece in read_pieces(request):
-            post_once.feed(piece)
-            await _in_turns(reader.feed(piece))
-        await _in_turns(reader.finish())
+        with stage("read"):
+            reader = await _reader(request, reader_type, spool)
+            async for piece in read_pieces(request):
+                post_once.feed(piece)
+                await _in_turns(reader.feed(piece))
+            await _in_turns(reader.finish())
         return await _merge(request, post_once, spool)
 
 
@@ -170,4 +173,5 @@ async def _merge(request: ApiRequest, post_once: Once, spool: Spool) -> ASGIApp:
     parameters = parameters_of(request)
     on_conflict = read_choice(parameters, "on_conflict", ON_CONFLICT, "error")
     dry_run = read_boolean(parameters, "dry_run")
-    return await post_once.write(Answer, merge_production, spool, on_conflict, NO_IDS, dry_run, alone=True)
+    with stage("merge"):
+        return await post_once.write(Answer, merge_production, spool, on_conflict, NO_IDS, dry_run, alone=True)

@@ -16,7 +16,7 @@ from sprocket_factory.access.callers import counted_as
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.formats import Format
 from sprocket_factory.errors import Busy
-from sprocket_factory.observe import log, request_id_of
+from sprocket_factory.observe import log
 
 MAX_WHOLE_ROWS = 1000
 """A list of up to so many rows is answered at once, and has an ETag."""
@@ -90,7 +90,7 @@ class _Streamed:
                 if watching.done():
                     return False  # nobody reads any more, and sending would not tell
                 if loop.time() > ends_at:
-                    log.warning("request %s: its list was not read within %s s", request_id_of(scope), seconds)
+                    log.warning("a list was not read in time", seconds=seconds)
                     return False
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             return True

@@ -20,6 +20,7 @@ from sprocket_factory.entities.instant import to_text
 from sprocket_factory.entities.production_change import enter_many
 from sprocket_factory.entities.production_merge import compare_incoming, find_clashes, store_incoming
 from sprocket_factory.errors import Conflict, Fault, Invalid, Refusal, StorageFull, Unavailable
+from sprocket_factory.observe_statements import stage
 
 OnConflict = Literal["error", "replace", "skip"]
 
@@ -138,21 +139,24 @@ async def merge_production(
         Invalid: A row names a factory that does not exist.
         Conflict: Under `error`, at least one row clashes; the first hundred are named.
     """
-    await tx.clear("incoming")
-    await tx.stage("incoming", spool.blocks(factory_ids))
-    time_zones = await share_incoming_time_zones(tx)
-    await _refuse_unknown_factories(tx)
-    if not dry_run:
-        await hold_incoming(tx, time_zones)
+    with stage("stage"):
+        await tx.clear("incoming")
+        await tx.stage("incoming", spool.blocks(factory_ids))
+        time_zones = await share_incoming_time_zones(tx)
     is_replacing = on_conflict == "replace"
-    compared = await compare_incoming(tx, is_replacing=is_replacing)
+    with stage("compare"):
+        await _refuse_unknown_factories(tx)
+        if not dry_run:
+            await hold_incoming(tx, time_zones)
+        compared = await compare_incoming(tx, is_replacing=is_replacing)
     differing = len(spool) - compared.created - compared.unchanged
     if differing and on_conflict == "error":
         raise await _clashes(tx, differing)
     if compared.spans and not dry_run:
-        batch = await store_incoming(tx, compared, is_replacing=is_replacing)
-        await recount_touched(tx)
-        await enter_many(tx, "import", compared.spans, batch)
+        with stage("store"):
+            batch = await store_incoming(tx, compared, is_replacing=is_replacing)
+            await recount_touched(tx)
+            await enter_many(tx, "import", compared.spans, batch)
     return Merged(
         records=len(spool),
         created=compared.created,

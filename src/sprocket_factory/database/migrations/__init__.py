@@ -1,10 +1,11 @@
 """Numbered SQL, each applied once: NNNN_name.sql for every engine, NNNN_name.<engine>.sql for one."""
 
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from sprocket_factory.errors import Unusable
+from sprocket_factory.errors import Unavailable, Unusable
 
 
 class Migration(NamedTuple):
@@ -15,6 +16,7 @@ class Migration(NamedTuple):
     sql: str
 
 
+@cache
 def migrations_for(engine: str) -> list[Migration]:
     """Return every migration of this engine in order."""
     return sorted(_read(engine))
@@ -33,6 +35,16 @@ def missing_migrations(engine: str, applied: int) -> list[Migration]:
             hint="Start it with the newer program that wrote it, or restore a backup from before that.",
         )
     return [migration for migration in known if migration.number > applied]
+
+
+def check_schema(engine: str, applied: int) -> None:
+    """Raise Unavailable unless a schema at this number is the one that this program knows."""
+    newest = migrations_for(engine)[-1].number
+    if applied != newest:
+        raise Unavailable(
+            f"The database's schema is at version {applied}, and this program needs {newest}.",
+            hint="Start the program that it belongs to.",
+        )
 
 
 def _read(engine: str) -> Iterator[Migration]:
