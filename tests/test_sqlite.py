@@ -75,16 +75,13 @@ def test_fault_01_a_bulk_merge_that_is_killed_is_whole_or_absent(
     assert total == MANY
 
 
-def test_fault_39_the_log_is_used_again_once_stopped_readers_are_cut_off(
-    tmp_path: Path,
-) -> None:
+def test_fault_39_the_log_is_used_again_once_stopped_readers_are_cut_off(tmp_path: Path) -> None:
     """A snapshot holds the log back, so none is held for a reader who takes nothing: writes do not let it grow."""
-    settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}", stalled_seconds=1, max_lists=1)
-    with (
-        service_with_many_records(settings) as running,
-        Client(running.address) as operator,
-    ):
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}", max_lists=1)
+    with service_with_many_records(settings) as running, Client(running.address) as operator:
         with as_many_stopped_readers_as_allowed(operator):
+            keep_writing(operator, 100)
+            running.let_seconds_pass(settings.stalled_seconds + 3)
             write_until_readable(operator)
         for number in range(3):
             upload(operator, RECORDS // 2, factory_ids=[1, 2], more=number + 1)
