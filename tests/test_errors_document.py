@@ -49,7 +49,7 @@ def test_every_refusal_has_its_kind() -> None:
     refusals = {
         found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, errors.Refusal)
     }
-    never_over_http = {errors.Refusal, errors.NotNow, errors.Unusable}
+    never_over_http = {errors.Refusal, errors.NotNow, errors.Unusable, errors.Damaged}
 
     assert refusals - never_over_http == KINDS.keys()
 
