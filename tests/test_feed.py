@@ -106,7 +106,9 @@ class Writer:
         rows = [(pick([1, 2, 3]), pick([1, 2]), pick(MOMENTS), pick(FACTORIES)) for _ in range(4)]
 
         async def merge(tx: Transaction) -> None:
-            """Merge, and tell what was stored: this transaction sees one state of the database until its end."""
+            """Merge, and tell what was stored: the factories are held, so nobody else writes production meanwhile."""
+            for number in FACTORIES:
+                await tx.lock("SELECT id FROM factories WHERE id = :id", id=number)
             there = [as_json(production_of(*row)) for row in await tx.all(ALL_RECORDS)]
             with closing(Spool()) as spool:
                 for actual, goal, time, factory_id in rows:

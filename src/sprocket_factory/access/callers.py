@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from litestar.types import Scope
 
-from sprocket_factory.access.limits import WrongKeys, address_of
+from sprocket_factory.access.limits import WINDOW_SECONDS, WrongKeys, address_of
 from sprocket_factory.database import Database
 from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.key import ROLES, Holder, Role, digest_of_secret, find_holder, note_use
@@ -151,6 +151,9 @@ class Callers:
 
     def _wrong_credentials(self, scope: Scope, what: str = "key") -> Refusal:
         wrong_keys.inc()
-        self._wrong.count(scope)
-        security_log.warning("wrong key", client=scope["client"][0] if scope["client"] else "nowhere", what=what)
+        was_last = self._wrong.count(scope)
+        client = scope["client"][0] if scope["client"] else "nowhere"
+        security_log.warning("wrong key", client=client, what=what)
+        if was_last:
+            security_log.warning("too many wrong keys", client=client, more_are_refused_for=WINDOW_SECONDS)
         return WrongCredentials("These credentials are not valid here.", hint="/problems/unauthenticated says more.")

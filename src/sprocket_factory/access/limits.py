@@ -9,7 +9,6 @@ from typing import TypeVar
 from litestar.types import Scope
 
 from sprocket_factory.errors import TooMany
-from sprocket_factory.observe import security_log
 
 WINDOW_SECONDS = 60
 
@@ -29,17 +28,19 @@ class WrongKeys:
         self._most = most
         self._times: dict[str, list[float]] = {}
 
-    def count(self, scope: Scope) -> None:
-        """Take note of a wrong key. Raises TooMany where too many came from this address within a minute."""
+    def count(self, scope: Scope) -> bool:
+        """Take note of a wrong key, and return whether it was the last that is allowed.
+
+        Raises:
+            TooMany: Too many came from this address within a minute.
+        """
         address = address_of(scope)
         began = time.monotonic() - WINDOW_SECONDS
         recent = [at for at in self._times.pop(address, ()) if at > began]
         if len(recent) < self._most:
             recent.append(time.monotonic())
             _keep(self._times, address, recent)
-            if len(recent) == self._most:
-                security_log.warning("too many wrong keys", client=address, more_are_refused_for=WINDOW_SECONDS)
-            return
+            return len(recent) == self._most
         # One that is refused so does not count: who waits as long as he is told gets his next try.
         _keep(self._times, address, recent)
         raise TooMany("Too many wrong keys came from this address.", retry_after_seconds=int(recent[0] - began) + 1)

@@ -87,7 +87,8 @@ def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal
     counted = refusal.faults_total > len(faults) or any(fault.row for fault in faults)
     total = refusal.faults_total if counted else None
     if isinstance(refusal, errors.Forbidden):
-        security_log.warning("refused", who=request.scope["state"]["caller"].id, reason=refusal.detail)
+        caller = request.scope["state"].get("caller")  # nobody, where a token gives no role
+        security_log.warning("refused", who="" if caller is None else caller.id, reason=refusal.detail)
     return _response(request.scope, KINDS[type(refusal)], str(refusal), headers, faults, total, refusal.__cause__)
 
 

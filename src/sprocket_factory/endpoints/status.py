@@ -9,7 +9,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory.access.callers import OPEN
 from sprocket_factory.database import Database
-from sprocket_factory.endpoints.answers import Answer, Header
+from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.headers import SECRET
 from sprocket_factory.endpoints.negotiation import preferred_type
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.entities.attainment_today import find_today
@@ -28,10 +29,8 @@ PRODUCTION_SECONDS = 3.0
 
 PRODUCTION_KEPT_SECONDS = 5.0
 
-NOT_KEPT: tuple[Header, ...] = ((b"cache-control", b"no-store"),)
-
-ALIVE = Answer({"status": "alive"}, headers=NOT_KEPT)
-READY = Answer({"status": "ready"}, headers=NOT_KEPT)
+ALIVE = Answer({"status": "alive"})
+READY = Answer({"status": "ready"})
 
 
 class Status:
@@ -105,20 +104,20 @@ class Status:
         return {**values, "sprocket_production_readable": [((), 1)]}
 
 
-@get("/health/live", role=OPEN, even_if_busy=True)
+@get("/health/live", role=OPEN, even_if_busy=True, headers=SECRET)
 async def get_live(request: ApiRequest) -> ASGIApp:  # noqa: ARG001 - endpoints are asked with a request
     """Say that the process answers."""
     return ALIVE
 
 
-@get("/health/ready", role=OPEN, even_if_busy=True)
+@get("/health/ready", role=OPEN, even_if_busy=True, headers=SECRET)
 async def get_ready(request: ApiRequest) -> ASGIApp:
     """Say that requests can be served. Raises Unavailable."""
     await request.scope["state"]["status"].check_ready()
     return READY
 
 
-@get("/metrics", role="viewer", even_if_busy=True, media_types=FORMATS)
+@get("/metrics", role="viewer", even_if_busy=True, headers=SECRET, media_types=FORMATS)
 async def get_metrics(request: ApiRequest) -> ASGIApp:
     """Return every metric for Prometheus, in the format that it prefers."""
     return await _metrics(request.scope, request.scope["state"]["status"])
@@ -142,7 +141,7 @@ async def _metrics(scope: Any, status: Status) -> ASGIApp:
     values = await status.measure()
     # A thread's, for many factories make it long.
     media_type, text = await asyncio.to_thread(expose, preferred_type(scope, FORMATS) or PLAIN, values)
-    return Answer(text, media_type=media_type.encode(), headers=NOT_KEPT)
+    return Answer(text, media_type=media_type.encode())
 
 
 status_handlers = [get_live, get_ready, get_metrics]
