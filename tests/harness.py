@@ -216,6 +216,17 @@ class Service:
             task.cancel()
 
 
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        """Return what it shows."""
+        return self.seconds
+
+
 class HeldMerge:
     """A merge that stands still at the end of its transaction until it is let go on."""
 

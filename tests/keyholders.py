@@ -1,10 +1,6 @@
 """What the tests of keys share: keys made past the API, and callers who carry one."""
 
-import subprocess
-import sys
-from pathlib import Path
-
-from harness import Client, Service, clean_environment
+from harness import Client, Service
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.key import KeyWithSecret, NewKey, Role, add_key
 
@@ -34,16 +30,3 @@ def change_key(service: Service, key_id: int, column: str, value: str | int | No
 
 async def _change_key(tx: Transaction, key_id: int, column: str, value: str | int | None) -> None:
     await tx.run(f"UPDATE keys SET {column} = :value WHERE id = :id", value=value, id=key_id)
-
-
-def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the program to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "sprocket_factory", *arguments],
-        cwd=folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness import BASE_PATH, START_SECONDS, TLS, Program, clean_environment
-from keyholders import WRONG_KEY, run
+from harness import BASE_PATH, START_SECONDS, TLS, Program, clean_environment, run_program
+from keyholders import WRONG_KEY
 from postgresql_server import PostgreSQLServer
 
 KEY_FILE = "sprocket-factory.admin-key"
@@ -74,7 +74,7 @@ def test_the_second_start_makes_no_key(start: Callable[..., Program], tmp_path: 
 
 def test_no_first_key_is_made_where_there_is_one(start: Callable[..., Program], tmp_path: Path) -> None:
     """A key that was added on the command line is enough, whatever its role."""
-    secret = run("key", "add", "press line", "--role", "viewer", folder=tmp_path).stdout.strip()
+    secret = run_program("key", "add", "press line", "--role", "viewer", folder=tmp_path).stdout.strip()
     address = start(*CLOSED).wait_for_address()
 
     assert "viewer" == ask(address, secret).json()["role"]
@@ -96,7 +96,7 @@ def test_a_first_key_that_nobody_could_get_is_not_made(start: Callable[..., Prog
     """Where its file cannot be written the start ends with a sentence, and the next one makes the key."""
     path = tmp_path / KEY_FILE
     path.mkdir()
-    done = run("serve", "--port", "0", folder=tmp_path)
+    done = run_program("serve", "--port", "0", folder=tmp_path)
     path.rmdir()
     address = start(*CLOSED).wait_for_address()
 
@@ -242,7 +242,7 @@ def test_a_certificate_that_cannot_work_is_refused(tmp_path: Path, cert: str, ke
         make_certificate(tmp_path, name)
     (tmp_path / "empty").touch()
     before = sorted(tmp_path.iterdir())
-    done = run("serve", "--port", "0", "--tls-cert", cert, "--tls-key", key, folder=tmp_path)
+    done = run_program("serve", "--port", "0", "--tls-cert", cert, "--tls-key", key, folder=tmp_path)
 
     assert 1 == done.returncode
     assert complaint in done.stderr

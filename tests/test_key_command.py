@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import Client, Service
-from keyholders import caller, change_key, run
+from harness import Client, Service, run_program
+from keyholders import caller, change_key
 from sprocket_factory.commands import cli
 from sprocket_factory.entities.instant import DAY, SECOND, now, to_datetime
 from sprocket_factory.settings import Settings
@@ -31,7 +31,7 @@ def settings_here() -> Settings:
 
 def test_key_add_makes_the_database_and_shows_the_key_once(folder: Path) -> None:
     """What a script catches is the secret alone; the words around it go to standard error."""
-    done = run("key", "add", "press line", "--role", "operator", folder=folder)
+    done = run_program("key", "add", "press line", "--role", "operator", folder=folder)
 
     assert 0 == done.returncode, done.stderr
     assert "Made a new database" in done.stderr

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from faults import get
-from harness import Client, Service, pointers
-from keyholders import WRONG_KEY, caller, change_key, make_key, run
+from harness import Client, Service, pointers, run_program
+from keyholders import WRONG_KEY, caller, change_key, make_key
 from log_lines import Logged
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.access import callers
@@ -261,7 +261,9 @@ def test_fault_34_a_key_revoked_by_another_process_is_refused(service: Service, 
     key = admin.post("/keys", json=NEW).json()
     with caller(service, key["secret"]) as holder:
         before = holder.get("/me")
-        done = run("key", "revoke", str(key["id"]), "--database-url", service.settings.database_url, folder=tmp_path)
+        done = run_program(
+            "key", "revoke", str(key["id"]), "--database-url", service.settings.database_url, folder=tmp_path
+        )
         after = settled(service, lambda: holder.get("/me").status_code, 401)
 
     assert 0 == done.returncode, done.stderr

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from bulk import PATIENCE_SECONDS, a_row, add_factory, as_csv, send
 from faults import BODIES, begun_body, connected, status_of
-from harness import BASE_PATH, Client, HeldMerge, Program, Service, run_program
+from harness import BASE_PATH, Client, Clock, HeldMerge, Program, Service, run_program
 from keyholders import WRONG_KEY, caller, make_key
 from sprocket_factory.access import limits
 from sprocket_factory.access.callers import OPEN
@@ -36,17 +36,6 @@ from sprocket_factory.settings import Settings
 GET_LIST = f"GET {BASE_PATH}/sprockets HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 Start = Callable[..., Service]
-
-
-class Clock:
-    """A clock that goes on only when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        """Return what it shows."""
-        return self.seconds
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from certified_provider import AUDIENCE, CertifiedProvider
-from harness import NewDatabase, Service, forget_everything
+from harness import Clock, NewDatabase, Service, forget_everything
 from keyholders import caller, make_key
 from sprocket_factory.access import oidc_keys
 from sprocket_factory.settings import Settings
@@ -25,17 +25,6 @@ PAUSE_SECONDS = 10
 KEPT_SECONDS = 4 * 3600
 
 RECORD = {"sprocket_production_actual": 32, "sprocket_production_goal": 33, "time": "2021-01-21T02:06:58Z"}
-
-
-class Clock:
-    """A clock that goes on only when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        """Return what it shows."""
-        return self.seconds
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from harness import Service
+from harness import Clock, Service
 from keyholders import caller, make_key
 from log_lines import Logged
 from own_issuer import DISCOVERY, KEYS, Answer, Key, OwnIssuer, ask, ec_key, encode, rsa_key, seal
@@ -36,17 +36,6 @@ PAUSE_SECONDS = 10
 MOST_BYTES = 256 * 1024
 
 INVALID = 'Bearer error="invalid_token"'
-
-
-class Clock:
-    """A clock that goes on only when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        """Return what it shows."""
-        return self.seconds
 
 
 @pytest.fixture(scope="module", autouse=True)
