@@ -15,6 +15,8 @@ Document = dict[str, Any]
 METHODS = {
     "/sprockets": ["get", "head", "post"],
     "/sprockets/{sprocket_id}": ["get", "head", "put", "patch", "delete"],
+    "/sprockets/{sprocket_id}/geometry": ["get", "head"],
+    "/sprockets/{sprocket_id}/drawing": ["get", "head"],
     "/factories": ["get", "head", "post"],
     "/factories/{factory_id}": ["get", "head", "put", "patch", "delete"],
     "/production": ["get", "head", "post", "delete"],
@@ -40,6 +42,7 @@ TIME: Document = {"type": "string", "format": "date-time"}
 SECONDS = {"minimum": 315_532_800, "anyOf": [{"type": "integer"}, {"type": "number"}]}
 ANY_TIME = {"anyOf": [TIME, {"type": "number", "minimum": 315_532_800}]}
 NUMBER_OF = {"type": "integer"}
+NUMBER = {"type": "number"}
 
 ROLE = {"enum": ["admin", "engineer", "operator", "viewer"]}
 OR_NULL = {"type": "null"}
@@ -61,6 +64,13 @@ COUNTS: dict[str, Document] = {"sprocket_production_actual": COUNT, "sprocket_pr
 
 ENTITIES: dict[str, dict[str, Document]] = {
     "Sprocket": {"id": ID} | MEASURES,
+    "Geometry": {
+        "standard": TEXT,
+        "pitch_diameter": {},
+        "outside_diameter": {},
+        "verdict": {"enum": ["deviates", "fits"]},
+    },
+    "Compared": dict.fromkeys(["stored", "expected", "deviation"], NUMBER),
     "NewSprocket": MEASURES,
     "SprocketChanges": MEASURES,
     "Factory": {"id": ID, "name": NAME, "time_zone": TEXT},
@@ -314,12 +324,15 @@ def test_every_parameter_of_a_list_is_described(api: Document) -> None:
 
 
 def test_every_parameter_of_another_operation_is_described(api: Document) -> None:
-    """POST and DELETE of production and attainment take a few, some of them required; nothing else takes any."""
+    """POST and DELETE of production, attainment and drawings take a few, some of them required; nothing else does."""
     production = f"{BASE_PATH}/production"
+    drawing = f"{BASE_PATH}/sprockets/{{sprocket_id}}/drawing"
     sums = dict.fromkeys(["by", "factory_id", "factory_id__in", "time__gte", "time__lt", "format"], False)
     lists = {(BASE_PATH + path, method) for path in LISTED for method in ("get", "head")}
 
     assert {
+        (drawing, "get"): {"format": False},
+        (drawing, "head"): {"format": False},
         (production, "post"): {"on_conflict": False, "dry_run": False},
         (production, "delete"): {"factory_id": True, "time__gte": True, "time__lt": True, "dry_run": False},
         (f"{BASE_PATH}/attainment", "get"): sums,
@@ -431,6 +444,8 @@ def test_every_success_is_described_by_what_it_gives(api: Document) -> None:
         ("/keys/{key_id}", "get", "200"): {"application/json": reference_to("Key")},
         ("/keys/{key_id}", "delete", "204"): {},
         ("/me", "get", "200"): {"application/json": reference_to("Me")},
+        ("/sprockets/{sprocket_id}/geometry", "get", "200"): {"application/json": reference_to("Geometry")},
+        ("/sprockets/{sprocket_id}/drawing", "get", "200"): {"image/svg+xml": TEXT, "image/vnd.dxf": TEXT},
     }
 
     assert expected == given
@@ -495,6 +510,15 @@ def test_every_refusal_is_described_as_the_one_body(api: Document) -> None:
         (415, "PATCH", "/sprockets/{sprocket_id}", {"content": b"{}"}),
         (404, "DELETE", "/sprockets/{unknown}", {}),
         (412, "DELETE", "/sprockets/{sprocket_id}", {"headers": {"If-Match": '"other"'}}),
+        (200, "GET", "/sprockets/{sprocket_id}/geometry", {}),
+        (304, "GET", "/sprockets/{sprocket_id}/geometry", {"headers": {"If-None-Match": "*"}}),
+        (404, "GET", "/sprockets/{unknown}/geometry", {}),
+        (200, "GET", "/sprockets/{sprocket_id}/drawing", {}),
+        (200, "GET", "/sprockets/{sprocket_id}/drawing", {"headers": {"Accept": "image/vnd.dxf"}}),
+        (200, "HEAD", "/sprockets/{sprocket_id}/drawing", {}),
+        (404, "GET", "/sprockets/{unknown}/drawing", {}),
+        (406, "GET", "/sprockets/{sprocket_id}/drawing", {"headers": {"Accept": "text/html"}}),
+        (422, "GET", "/sprockets/{sprocket_id}/drawing", {"params": {"format": "png"}}),
         (200, "GET", "/factories", {"headers": {"Accept": "text/csv"}}),
         (200, "GET", "/factories", {"headers": {"Accept": "application/x-ndjson"}}),
         (304, "GET", "/factories", {"headers": {"If-None-Match": "*"}}),

@@ -36,6 +36,8 @@ LEAST_ROLES: dict[str, dict[str, str]] = {
         "PATCH": "engineer",
         "DELETE": "engineer",
     },
+    "/sprockets/{sprocket_id}/geometry": {"GET": "viewer", "HEAD": "viewer"},
+    "/sprockets/{sprocket_id}/drawing": {"GET": "viewer", "HEAD": "viewer"},
     "/factories": {"GET": "viewer", "HEAD": "viewer", "POST": "engineer"},
     "/factories/{factory_id}": {
         "GET": "viewer",

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import Callers
@@ -15,6 +16,7 @@ from sprocket_factory.endpoints.attainment import attainment
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
+from sprocket_factory.endpoints.drawings import drawings
 from sprocket_factory.endpoints.factories import factories
 from sprocket_factory.endpoints.headers import protect_answers, read_origins
 from sprocket_factory.endpoints.keys import keys
@@ -35,6 +37,9 @@ from sprocket_factory.settings import Settings
 
 if TYPE_CHECKING:
     from sprocket_factory.access.oidc import Issuer
+
+API: list[HTTPRouteHandler | Router] = [sprockets, drawings, factories, production, attainment, keys, changes, get_me]
+"""What stands under the base path."""
 
 
 def build_app(settings: Settings, database: Database, stopping: asyncio.Event | None = None) -> ASGIApp:
@@ -76,7 +81,7 @@ def route_requests(settings: Settings) -> Litestar:
     """Return what leads a request to its endpoint. It needs to be told who asks and where the data is."""
     app = Litestar(
         [
-            Router(BASE_PATH, route_handlers=[sprockets, factories, production, attainment, keys, changes, get_me]),
+            Router(BASE_PATH, route_handlers=API),
             *docs_handlers,
             get_problem,
             *status_handlers,
