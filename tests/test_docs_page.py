@@ -95,7 +95,7 @@ def test_every_link_of_the_page_leads_somewhere(viewer: Client, page: str) -> No
     without = {link for link in links if not link.startswith("#")}
 
     assert within <= set(re.findall(r'id="([^"]*)"', page))
-    assert {"/board/docs.css", "/openapi.json"} <= without
+    assert {"/board/files/docs.css", "/openapi.json"} <= without
     assert [200] * len(without) == [viewer.get(urljoin(f"{viewer.address}/docs", link)).status_code for link in without]
 
 
@@ -111,7 +111,7 @@ def test_the_page_runs_no_script(viewer: Client) -> None:
 
 def test_the_style_of_the_page_loads(viewer: Client) -> None:
     """A browser takes a style only under its own media type; it refers to no other host either."""
-    answer = viewer.get(f"{viewer.address}/board/docs.css")
+    answer = viewer.get(f"{viewer.address}/board/files/docs.css")
 
     assert (200, "text/css; charset=utf-8") == (answer.status_code, answer.headers["Content-Type"])
     assert "body {" in answer.text

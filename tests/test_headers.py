@@ -50,7 +50,7 @@ ANSWERS = [
     Asked(415, "POST", SPROCKETS, {}),
     Asked(422, "GET", f"{SPROCKETS}?nothing=1", {}),
     Asked(200, "GET", "/openapi.json", {}),
-    Asked(200, "GET", "/board/docs.css", {}),
+    Asked(200, "GET", "/board/files/docs.css", {}),
 ]
 
 PAGES = ["/docs", "/problems/forbidden"]

@@ -63,7 +63,17 @@ LEAST_ROLES: dict[str, dict[str, str]] = {
     "/me": {"GET": "viewer", "HEAD": "viewer"},
 }
 
-OPEN_ROUTES = {"/health/live", "/health/ready", "/docs", "/openapi.json", "/problems/{slug:str}", "/board/docs.css"}
+OPEN_ROUTES = {
+    "/board/files/{name}",
+    "/docs",
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+    "/problems/{slug}",
+}
+
+PAGES: dict[str, Role] = {"/": "viewer"}
+"""The pages of the board, with the least role that sees them."""
 
 ROLES: list[Role] = ["viewer", "operator", "engineer", "admin"]
 
@@ -173,21 +183,33 @@ def test_fault_32_the_table_names_every_operation_and_its_least_role(people: Peo
 
 def test_fault_32_what_is_not_described_is_open_by_a_list() -> None:
     """Besides the routes of the table there are these alone, whatever the document says."""
-    routes = {route.path for route in route_requests(Settings()).routes}
+    routes = {route.path.replace(":str", "") for route in route_requests(Settings()).routes}
+    described = {BASE_PATH + path for path in LEAST_ROLES}
 
-    assert OPEN_ROUTES | {"/metrics"} == {route for route in routes if not route.startswith(BASE_PATH)}
-    assert {BASE_PATH + path for path in LEAST_ROLES} == {
-        route.replace(":str", "") for route in routes if route.startswith(BASE_PATH)
-    }
+    assert described | OPEN_ROUTES | PAGES.keys() | {"/metrics"} == routes
 
 
 @pytest.mark.parametrize("path", sorted(OPEN_ROUTES))
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer nothing"}], ids=["without", "wrong"])
 def test_an_open_route_asks_nobody(people: People, path: str, headers: dict[str, str]) -> None:
     """The description and the meaning of a problem are there for whoever has no key yet."""
-    address = people.service.address + path.replace("{slug:str}", "unauthenticated")
+    address = people.service.address + path.format(slug="unauthenticated", name="board.css")
 
     assert 200 == people[WITHOUT_KEY].get(address, headers=headers).status_code
+
+
+@pytest.mark.parametrize("path", sorted(PAGES))
+def test_fault_32_a_page_is_for_those_who_may_see_it(people: People, path: str) -> None:
+    """Who has signed in with too little a role is told so on a page, and who has not is sent to do it."""
+    address = people.service.address + path.format_map(PATH_PARTS)
+    rank = ROLES.index(PAGES[path])
+    wanted = {WITHOUT_KEY: 303} | {role: 403 if ROLES.index(role) < rank else 200 for role in ROLES}
+
+    answers = {who: people.callers[who].get(address) for who in wanted}  # type: ignore[index]
+
+    assert wanted == {who: answer.status_code for who, answer in answers.items()}
+    assert answers[WITHOUT_KEY].headers["Location"].startswith("/sign-in")
+    assert {"text/html; charset=utf-8"} == {answer.headers["Content-Type"] for answer in answers.values()}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from sprocket_factory.access.oidc_claims import read_rules
 from sprocket_factory.access.proxies import Proxies
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.attainment import attainment
+from sprocket_factory.endpoints.board import board_handlers
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
@@ -82,6 +83,7 @@ def route_requests(settings: Settings) -> Litestar:
     app = Litestar(
         [
             Router(BASE_PATH, route_handlers=API),
+            *board_handlers,
             *docs_handlers,
             get_problem,
             *status_handlers,

@@ -1,10 +1,8 @@
 """The description of the API, for programs and for people. It needs nothing from the internet."""
 
-from importlib.resources import files
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader
 from litestar import Request
 from litestar.types import ASGIApp
 
@@ -12,12 +10,8 @@ from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.headers import PAGE
 from sprocket_factory.endpoints.openapi import Document
+from sprocket_factory.endpoints.pages import HTML, pages
 from sprocket_factory.endpoints.routing import get
-
-HTML = b"text/html; charset=utf-8"
-CSS = b"text/css; charset=utf-8"
-
-pages = Environment(loader=PackageLoader("sprocket_factory", "board"), autoescape=True)
 
 
 @get("/openapi.json", role=OPEN)
@@ -31,12 +25,6 @@ async def get_docs(request: Request[Any, Any, Any]) -> ASGIApp:
     """Return the description of the API as a page that needs no script and no internet."""
     page = pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of, grouped=grouped)
     return Answer(page.encode(), media_type=HTML)
-
-
-@get("/board/docs.css", role=OPEN, media_types=("text/css",))
-async def get_docs_style() -> ASGIApp:
-    """Return the style of the page."""
-    return Answer(files("sprocket_factory.board").joinpath("docs.css").read_bytes(), media_type=CSS)
 
 
 def grouped(parameters: list[Document]) -> list[tuple[Document, list[str]]]:
@@ -70,4 +58,4 @@ def _example(api: Document, schema: Document) -> Any:
     return None
 
 
-docs_handlers = [get_openapi, get_docs, get_docs_style]
+docs_handlers = [get_openapi, get_docs]

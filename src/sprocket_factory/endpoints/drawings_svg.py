@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from sprocket_factory.endpoints.answers import Header
-from sprocket_factory.endpoints.docs import pages
 from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
+from sprocket_factory.endpoints.pages import pages
 from sprocket_factory.entities.geometry_drawing import Drawing
 from sprocket_factory.entities.geometry_outline import Point, size_of
 

@@ -6,8 +6,8 @@ from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
-from sprocket_factory.endpoints.docs import HTML, pages
 from sprocket_factory.endpoints.headers import PAGE
+from sprocket_factory.endpoints.pages import HTML, pages
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.errors import NotFound, shown

@@ -1,0 +1,85 @@
+"""Pages for people: how one is declared, put together, and how a refusal looks there.
+
+A page needs no script to be read; what scripts add is in board/board.js. Nothing on it comes from elsewhere.
+"""
+
+from functools import partial
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar.types import Scope
+
+from sprocket_factory.access.callers import ANONYMOUS, RANKS, Caller
+from sprocket_factory.endpoints.answers import Answer, Header
+from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
+from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, get
+from sprocket_factory.entities.instant import to_text
+
+HTML = b"text/html; charset=utf-8"
+
+SIGN_IN = "/sign-in"
+
+BOARD: tuple[Header, ...] = (
+    # Where nothing is said of whom a form comes from, no server can tell that it was ours.
+    *((name, b"same-origin" if name == b"referrer-policy" else value) for name, value in ALWAYS),
+    PRIVATE,
+    (
+        b"content-security-policy",
+        b"; ".join(
+            [
+                b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+                b"style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'",
+            ]
+        ),
+    ),
+)
+"""For a page with styles, scripts and forms of ours."""
+
+pages = Environment(
+    loader=PackageLoader("sprocket_factory", "board"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+pages.globals["api"] = BASE_PATH
+pages.filters["instant"] = to_text
+
+page = partial(get, media_types=("text/html",), headers=BOARD, page=True)
+"""As `get`, for a page of the board: who may not see it is asked to sign in, and refusals are pages as well."""
+
+
+def render(request: ApiRequest, template: str, **context: object) -> Answer:
+    """Return a page. Its template also knows who looks at it, what they may, and where it is."""
+    return Answer(_rendered(request.scope, template, context), media_type=HTML, headers=[(b"vary", b"cookie")])
+
+
+def is_page(scope: Scope) -> bool:
+    """Return whether a page is asked for, and not the API."""
+    handler = scope.get("route_handler")
+    return handler is not None and "page" in handler.opt
+
+
+def sign_in_address(scope: Scope) -> str:
+    """Return where to sign in, to come back here."""
+    query = scope["query_string"].decode("latin-1")
+    here = scope["path"] + ("?" + query if query else "")
+    return SIGN_IN if here == "/" else f"{SIGN_IN}?next={quote(here, safe='/')}"
+
+
+def refusal_page(scope: Scope, status: int, title: str, detail: str) -> bytes:
+    """Return the page that says why there is none."""
+    return _rendered(scope, "refusal.html", {"status": status, "title": title, "detail": detail})
+
+
+def _rendered(scope: Scope, template: str, context: dict[str, object]) -> bytes:
+    me: Caller | None = scope["state"].get("caller")
+    return (
+        pages.get_template(template)
+        .render(me=me, is_signed_in=me is not None and me.id != ANONYMOUS, may=partial(_may, me), **context)
+        .encode()
+    )
+
+
+def _may(me: Caller | None, role: str) -> bool:
+    return me is not None and me.role is not None and RANKS[me.role] >= RANKS[role]
