@@ -327,7 +327,7 @@ def test_every_parameter_of_another_operation_is_described(api: Document) -> Non
     """POST and DELETE of production, attainment and drawings take a few, some of them required; nothing else does."""
     production = f"{BASE_PATH}/production"
     drawing = f"{BASE_PATH}/sprockets/{{sprocket_id}}/drawing"
-    sums = dict.fromkeys(["by", "factory_id", "factory_id__in", "time__gte", "time__lt", "format"], False)
+    sums = dict.fromkeys(["by", "factory_id", "factory_id__in", "time__gte", "time__lt", "format", "cumulated"], False)
     lists = {(BASE_PATH + path, method) for path in LISTED for method in ("get", "head")}
 
     assert {
@@ -424,6 +424,7 @@ def test_every_success_is_described_by_what_it_gives(api: Document) -> None:
         }
         for path, entity in (LISTED | {"/attainment": "Attainment"}).items()
     }
+    expected["/attainment", "get", "200"]["image/svg+xml"] = TEXT
     for path, entity in (
         ("/sprockets/{sprocket_id}", "Sprocket"),
         ("/factories/{factory_id}", "Factory"),
@@ -548,6 +549,8 @@ def test_every_refusal_is_described_as_the_one_body(api: Document) -> None:
         (200, "GET", "/attainment", {"params": {"by": "hour"}}),
         (304, "HEAD", "/attainment", {"headers": {"If-None-Match": "*"}}),
         (422, "GET", "/attainment", {"params": {"by": "minute"}}),
+        (200, "GET", "/attainment", {"headers": {"Accept": "image/svg+xml"}}),
+        (422, "GET", "/attainment", {"params": {"cumulated": "true"}}),
         (200, "GET", "/me", {}),
         (304, "GET", "/me", {"headers": {"If-None-Match": "*"}}),
         (401, "GET", "/me", {"headers": {"Authorization": "Bearer nothing"}}),

@@ -19,7 +19,7 @@ from ezdxf.document import Drawing
 from ezdxf.filemanagement import read as read_dxf
 
 from harness import Client, a_sprocket, clean_environment
-from sprocket_factory.endpoints.drawings import draughtsman
+from sprocket_factory.endpoints.draughtsman import draughtsman
 
 SVG, DXF = "image/svg+xml", "image/vnd.dxf"
 

@@ -13,6 +13,7 @@ from sprocket_factory.errors import NotFound, shown
 
 MEDIA_TYPES: Mapping[str, bytes] = {
     "board.css": b"text/css; charset=utf-8",
+    "chart.css": b"text/css; charset=utf-8",
     "docs.css": b"text/css; charset=utf-8",
     "board.js": b"text/javascript; charset=utf-8",
     "icon.svg": b"image/svg+xml",

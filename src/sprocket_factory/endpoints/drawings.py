@@ -1,14 +1,13 @@
 """A sprocket as its geometry sees it: compared with the standard, and drawn for people and for machine tools."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from litestar import Router
 from litestar.types import ASGIApp
 
 from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.draughtsman import drawn
 from sprocket_factory.endpoints.drawings_dxf import draw_dxf
 from sprocket_factory.endpoints.drawings_svg import PICTURE, draw_svg
 from sprocket_factory.endpoints.negotiation import preferred_type
@@ -37,9 +36,6 @@ MEDIA_TYPES = tuple(format_.media_type for format_ in FORMATS.values())
 
 FORMAT = {"format": {"enum": list(FORMATS), "description": "The format, whatever the header Accept says."}}
 
-draughtsman = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draughtsman")
-"""Draws one thing after the other: ten thousand teeth take half a second, which nobody else shall have to wait."""
-
 
 @get("/geometry", role="viewer", gives=Geometry, refuses=(NotFound,))
 async def get_geometry(request: ApiRequest) -> ASGIApp:
@@ -60,7 +56,7 @@ async def get_drawing(request: ApiRequest) -> ASGIApp:
     """Draw one sprocket as it is stored: SVG for people, DXF for CAD and laser cutters."""
     format_ = _format(request)
     sprocket = await _sprocket(request)
-    body = await asyncio.get_running_loop().run_in_executor(draughtsman, _drawn, sprocket, format_)
+    body = await drawn(_drawing, sprocket, format_)
     return Answer(body, media_type=format_.media_type.encode(), headers=[(b"vary", b"accept")])
 
 
@@ -75,7 +71,7 @@ def _format(request: ApiRequest) -> Format:
     return FORMATS[read_choice(parameters_of(request), "format", FORMATS, default)]
 
 
-def _drawn(sprocket: Sprocket, format_: Format) -> bytes:
+def _drawing(sprocket: Sprocket, format_: Format) -> bytes:
     return format_.draw(drawing_of(sprocket))
 
 

@@ -54,8 +54,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         406,
         "None of the accepted media types can be given",
         "The header Accept leaves nothing that can be given here.",
-        "Lists come as JSON, NDJSON and CSV, single things as JSON, drawings as SVG and DXF. On a list format=csv, and"
-        " on a drawing format=dxf, outdoes Accept.",
+        "Lists come as JSON, NDJSON and CSV, attainment as SVG too, single things as JSON, drawings as SVG and DXF."
+        " Where there is a choice, format=csv and the like outdo Accept.",
     ),
     errors.Stalled: Kind(
         "stalled",

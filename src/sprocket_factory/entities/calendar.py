@@ -148,6 +148,24 @@ def span_of_days(zone: ZoneInfo, first: int, last: int) -> Span:
     return Span(min(spans)[0], max(span.until for span in spans))
 
 
+def spans_between(zone: ZoneInfo, by: By, since: int, until: int) -> Iterator[Span]:
+    """Give every hour, day, week or month that has an instant from `since` up to, not including, `until`, in order."""
+    if by == "hour":
+        while since < until:
+            span = span_of_hour(zone, since)
+            yield span
+            since = span.until
+        return
+    # Where clocks go back over midnight, the date before this one or behind it has instants here as well.
+    day, last = first_day_of(by, day_of(zone, since) - 1), day_of(zone, until) + 1
+    while day <= last:
+        if any(span_of_day(zone, one) for one in range(day, last_day_of(by, day) + 1)):
+            span = span_of_days(zone, day, last_day_of(by, day))
+            if span.start < until and since < span.until:
+                yield span
+        day = last_day_of(by, day) + 1
+
+
 def whole_days(zone: ZoneInfo, since: int, until: int) -> tuple[int, int]:
     """Return the first and the last local date of which every instant lies within; the last is less where none does."""
     first = day_of(zone, since) - 1
