@@ -1,4 +1,4 @@
-"""Run all the measurements in order: `python -m benchmarks`. Exits with 1 if any target is missed."""
+"""Run the measurements in order: `python -m benchmarks`. Exits with 1 if any target is missed."""
 
 import sys
 
@@ -13,18 +13,28 @@ from benchmarks import (
     observation,
     one_sprocket,
     one_sprocket_postgresql,
+    side_by_side,
     starting,
     whole_list,
 )
-from benchmarks.postgresql import MISSING, has_programs
-from benchmarks.report import build_parser, console
+from benchmarks.report import build_parser
 
-parser = build_parser("Measure the product against its targets.")
-folder = str(parser.parse_args().folder)
-scripts = [starting, one_sprocket, observation, authentication, hostile, durable_posts, whole_list, bulk, attainment]
-if has_programs():
+parser = build_parser("Measure the service against its targets, and beside what one would otherwise have.")
+side_by_side.add_options(parser)
+options = parser.parse_args()
+code = side_by_side.main(sys.argv[1:])
+if not options.quick:
+    scripts = [
+        starting,
+        one_sprocket,
+        observation,
+        authentication,
+        hostile,
+        durable_posts,
+        whole_list,
+        bulk,
+        attainment,
+    ]
     scripts += [one_sprocket_postgresql, bulk_postgresql, long_history_postgresql]
-code = max([script.main(["--folder", folder]) for script in scripts])
-if not has_programs():
-    console.print(f"[yellow]left out[/]: what is measured on PostgreSQL. {MISSING}")
+    code = max(code, *(script.main(["--folder", str(options.folder)]) for script in scripts))
 sys.exit(code)

@@ -20,7 +20,7 @@ import msgspec
 from rich.table import Table
 
 from benchmarks.contenders import build_environment, serve_product
-from benchmarks.postgresql import Cluster, has_programs, run_cluster
+from benchmarks.postgresql import Cluster, run_cluster
 from benchmarks.report import build_parser, console, make_folder, print_heading, print_verdict
 
 FACTORIES = 100
@@ -170,12 +170,11 @@ def main(argv: Sequence[str]) -> int:
         found = measure(folder, f"sqlite:///{file}", partial(fill_sqlite, file, count), options.rounds)
         code = max(code, print_answers("SQLite", *found, count * FACTORIES))
         file.unlink()
-        if has_programs():
-            with run_cluster(folder) as cluster:
-                asyncio.run(cluster.run("CREATE DATABASE product", "SELECT 1"))
-                address = cluster.address("product")
-                found = measure(folder, address, partial(fill_postgresql, cluster, count), options.rounds)
-                code = max(code, print_answers("PostgreSQL", *found, count * FACTORIES))
+        with run_cluster(folder) as cluster:
+            asyncio.run(cluster.run("CREATE DATABASE product", "SELECT 1"))
+            address = cluster.address("product")
+            found = measure(folder, address, partial(fill_postgresql, cluster, count), options.rounds)
+            code = max(code, print_answers("PostgreSQL", *found, count * FACTORIES))
     return code
 
 

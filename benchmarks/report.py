@@ -84,12 +84,16 @@ def list_versions() -> str:
     return ", ".join(parts)
 
 
+def describe_machine() -> str:
+    """Return what this machine is."""
+    return f"{len(os.sched_getaffinity(0))} cores of {find_processor()}, Linux {platform.release()}"
+
+
 def print_heading(title: str, folder: Path) -> None:
     """Print what is measured and on what: without it the figures say nothing."""
     console.rule(title)
     console.print(list_versions())
-    machine = f"{len(os.sched_getaffinity(0))} cores of {find_processor()}, Linux {platform.release()}"
-    console.print(f"{machine}, load average {os.getloadavg()[0]:.2f}")
+    console.print(f"{describe_machine()}, load average {os.getloadavg()[0]:.2f}")
     console.print(f"{find_file_system(folder)}, a sync of 4 KiB takes {measure_sync(folder) * 1e6:.0f} µs")
 
 

@@ -17,6 +17,15 @@ python_of_the_system() {
     exit 1
 }
 
+# fill FOLDER PINS: make a virtual environment, unless it is there, and install a requirements file into it. The pins are
+# complete, so nothing is left to resolve: an older pip would take the extra of a pinned package for another package, and
+# refuse it because a newer release has no hash here.
+fill() {
+    [ -x "$1/bin/python" ] || "$(python_of_the_system)" -m venv "$1"
+    echo "Installing the pins of $2 into $1 ..." >&2
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2"
+}
+
 # install PINS: afterwards .venv/bin/python has the pins of that requirements file and the checkout itself. The pins for
 # development hold all the others, so an environment that has them is kept at them.
 install() {
@@ -24,11 +33,16 @@ install() {
     [ ! -e .venv/requirements-dev.txt.stamp ] || pins=requirements-dev.txt
     stamp=$(cat "$pins" pyproject.toml | cksum)
     [ "$(cat ".venv/$pins.stamp" 2>/dev/null)" != "$stamp" ] || return 0
-    [ -x .venv/bin/python ] || "$(python_of_the_system)" -m venv .venv
-    echo "Installing the pins of $pins into .venv ..." >&2
-    # The pins are complete, so nothing is left to resolve: an older pip would take the extra of a pinned package for
-    # another package, and refuse it because a newer release has no hash here.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$pins"
+    fill .venv "$pins"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     printf '%s' "$stamp" >".venv/$pins.stamp"
+}
+
+# install_compared: afterwards .venv-bench/bin/python has what the service is compared with. It is an environment of its
+# own, so that none of that is ever found by the service.
+install_compared() {
+    stamp=$(cksum <requirements-bench.txt)
+    [ "$(cat .venv-bench/stamp 2>/dev/null)" != "$stamp" ] || return 0
+    fill .venv-bench requirements-bench.txt
+    printf '%s' "$stamp" >.venv-bench/stamp
 }

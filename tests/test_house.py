@@ -113,7 +113,7 @@ def test_every_fault_so_far_has_its_test() -> None:
     assert set() == FAULTS_SO_FAR - numbers
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"])
 def test_pins_are_hashed_and_name_no_index(name: str) -> None:
     """A package that changed under its version is refused, and every machine asks the index it is set up for."""
     text = ROOT.joinpath(name).read_text()
