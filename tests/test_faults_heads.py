@@ -201,6 +201,7 @@ def test_fault_21_chunks_that_can_be_read_in_two_ways_are_refused(engineer: Clie
         LINE + HOST + b"nothing\r\n\r\n",
         LINE + b"\r\n",
         LINE + HOST + b"Host: y\r\n\r\n",
+        LINE + b"Host: x/y\r\n\r\n",
         LINE + HOST + HOST + b"\r\n",
         b"GET " + PATH + b" a HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET " + PATH + b"/\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",

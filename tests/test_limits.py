@@ -24,11 +24,10 @@ from sprocket_factory.access.callers import OPEN
 from sprocket_factory.access.limits import MAX_KNOWN, WrongKeys
 from sprocket_factory.access.proxies import Proxies
 from sprocket_factory.endpoints.answers import Answer
-from sprocket_factory.endpoints.checks import check_request
+from sprocket_factory.endpoints.asking import ask_endpoints
 from sprocket_factory.endpoints.headers import protect_answers, read_origins
-from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.reading import REFUSAL
-from sprocket_factory.endpoints.routing import get
+from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.errors import Busy, TooMany, Unusable
 from sprocket_factory.observe import observe_requests
 from sprocket_factory.settings import Settings
@@ -153,13 +152,13 @@ def test_a_body_on_its_way_is_no_request_under_way(serve: Start) -> None:
 
 
 @get("/how-it-is", role=OPEN, even_if_busy=True)
-async def get_how_it_is() -> ASGIApp:
+async def get_how_it_is(request: ApiRequest) -> ASGIApp:  # noqa: ARG001 - endpoints are asked with a request
     """Say how the service is."""
     return Answer("well")
 
 
 @get("/anything", role=OPEN)
-async def get_anything() -> ASGIApp:
+async def get_anything(request: ApiRequest) -> ASGIApp:  # noqa: ARG001 - as above
     """Say anything."""
     return Answer("else")
 
@@ -167,12 +166,8 @@ async def get_anything() -> ASGIApp:
 @pytest.mark.parametrize(("path", "expected"), [("/how-it-is", 200), ("/anything", 503)])
 async def test_what_tells_how_the_service_is_is_answered_even_if_it_is_busy(path: str, expected: int) -> None:
     """Whoever looks whether it lives would start it anew otherwise, in the middle of its work."""
-    app = Litestar(
-        [get_how_it_is, get_anything],
-        before_request=check_request,
-        exception_handlers=EXCEPTION_HANDLERS,
-        logging_config=None,
-        openapi_config=None,
+    app = ask_endpoints(
+        Litestar([get_how_it_is, get_anything], request_class=ApiRequest, logging_config=None, openapi_config=None)
     )
     identified: Any = observe_requests(protect_answers(app, Proxies(""), frozenset()), asyncio.Event())
 

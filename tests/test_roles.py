@@ -20,8 +20,7 @@ from sprocket_factory.access.callers import Callers
 from sprocket_factory.app import route_requests
 from sprocket_factory.database import open_database
 from sprocket_factory.endpoints.answers import Answer
-from sprocket_factory.endpoints.checks import check_request
-from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
+from sprocket_factory.endpoints.asking import ask_endpoints
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.entities.key import Role
 from sprocket_factory.observe import observe_requests
@@ -254,14 +253,7 @@ async def test_fault_32_a_route_that_names_no_role_needs_an_admin(
 ) -> None:
     """What was forgotten is closed."""
     database = await open_database(f"sqlite:///{tmp_path / 'factory.db'}")
-    app = Litestar(
-        [get_forgotten],
-        before_request=check_request,
-        request_class=ApiRequest,
-        exception_handlers=EXCEPTION_HANDLERS,
-        logging_config=None,
-        openapi_config=None,
-    )
+    app = ask_endpoints(Litestar([get_forgotten], request_class=ApiRequest, logging_config=None, openapi_config=None))
     identified: Any = observe_requests(app, asyncio.Event(), callers=Callers(database, role), quotas=None)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(identified), base_url="http://service") as client:
         answer = await client.get("/forgotten")

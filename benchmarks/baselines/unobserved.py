@@ -5,7 +5,7 @@ What is left is the product's own code, so what it takes less is what observing 
 
 from typing import Any
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from sprocket_factory import observe, observe_statements
 
@@ -26,11 +26,19 @@ class Unnoted:
 
 
 def leave_alone(app: ASGIApp, *_anything: object, **state: object) -> ASGIApp:
-    """Give a request its state, and nothing else."""
+    """Give a request its state and the answer its headers, and do nothing else."""
 
     async def unobserved(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"request_id": "", **state}
-        await app(scope, receive, send)
+        own: dict[str, Any] = {"request_id": "", "headers": (), "more_headers": (), **state}
+        scope["state"] = own
+
+        async def send_alone(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own["answered"] = message["status"]
+                message["headers"] = [*message["headers"], *own["headers"], *own["more_headers"]]
+            await send(message)
+
+        await app(scope, receive, send_alone)
 
     return unobserved
 

@@ -12,10 +12,10 @@ from sprocket_factory.access.limits import Quotas
 from sprocket_factory.access.oidc_claims import read_rules
 from sprocket_factory.access.proxies import Proxies
 from sprocket_factory.database import Database
+from sprocket_factory.endpoints.asking import ask_endpoints
 from sprocket_factory.endpoints.attainment import attainment
 from sprocket_factory.endpoints.board import board_handlers
 from sprocket_factory.endpoints.changes import changes
-from sprocket_factory.endpoints.checks import check_request
 from sprocket_factory.endpoints.docs import docs_handlers
 from sprocket_factory.endpoints.drawings import drawings
 from sprocket_factory.endpoints.factories import factories
@@ -24,7 +24,6 @@ from sprocket_factory.endpoints.keys import keys
 from sprocket_factory.endpoints.me import get_me
 from sprocket_factory.endpoints.openapi import describe_api
 from sprocket_factory.endpoints.problem_pages import get_problem
-from sprocket_factory.endpoints.problems import EXCEPTION_HANDLERS
 from sprocket_factory.endpoints.production import production
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.endpoints.sprockets import sprockets
@@ -48,7 +47,9 @@ def build_app(settings: Settings, database: Database, stopping: asyncio.Event | 
     stopping = stopping or asyncio.Event()
     return observe_requests(
         protect_answers(
-            route_requests(settings), Proxies(settings.trusted_proxies), read_origins(settings.cors_origins)
+            ask_endpoints(route_requests(settings)),
+            Proxies(settings.trusted_proxies),
+            read_origins(settings.cors_origins),
         ),
         stopping,
         database=database,
@@ -79,7 +80,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def route_requests(settings: Settings) -> Litestar:
-    """Return what leads a request to its endpoint. It needs to be told who asks and where the data is."""
+    """Return what knows every route, and finds the endpoint for a request (endpoints/asking.py)."""
     app = Litestar(
         [
             Router(BASE_PATH, route_handlers=API),
@@ -88,9 +89,7 @@ def route_requests(settings: Settings) -> Litestar:
             get_problem,
             *status_handlers,
         ],
-        before_request=check_request,
         request_class=ApiRequest,
-        exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,
         openapi_config=None,
         request_max_body_size=settings.max_body_bytes,

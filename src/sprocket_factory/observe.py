@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, cast
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from sprocket_factory.observe_logs import LEVELS, RequestLine, get_log, lines, now_answered
 from sprocket_factory.observe_metrics import UNMATCHED, count_request, in_flight
@@ -77,35 +76,40 @@ def request_id_of(scope: Scope) -> str:
     return request_id
 
 
+def has_begun(scope: Scope) -> bool:
+    """Return whether the answer to the request in this scope is on its way already."""
+    return "answered" in scope["state"]
+
+
 def observe_requests(app: ASGIApp, stopping: Event, **state: object) -> ASGIApp:
     """Wrap the application so that every request has an id, and every response says it in `X-Request-ID`.
 
     The caller's own id is kept where it is sane; anything else could forge lines in a log. Every request's state also
     holds what is given here. When it ends it is counted and told. Once the service is stopping, each answer is the last
     of its connection, so that no request is sent into one that is just being closed.
+
+    The answer also carries the headers that stand in the state by then: `headers`, which the route decides, and
+    `more_headers`, which the request does.
     """
 
     async def observed(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
-            return
         began = perf_counter()
         request_id = _next_request_id()
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
                 request_id = value
-        own: dict[str, Any] = {"request_id": request_id.decode(), **state}
+        own: dict[str, Any] = {"request_id": request_id.decode(), "headers": (), "more_headers": (), **state}
         scope["state"] = own
         now_answered.set(own)
         span = traces.tracing.begin_request(scope, own) if traces.tracing is not None else None
-        status = size = 0
+        size = 0
         is_whole = False
 
         async def send_observed(message: Message) -> None:
-            nonlocal status, size, is_whole
+            nonlocal size, is_whole
             if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = [*message["headers"], (b"x-request-id", request_id)]
+                own["answered"] = message["status"]
+                headers = [*message["headers"], *own["headers"], *own["more_headers"], (b"x-request-id", request_id)]
                 if stopping.is_set():
                     headers.append(GOODBYE)
                 message["headers"] = headers
@@ -120,9 +124,11 @@ def observe_requests(app: ASGIApp, stopping: Event, **state: object) -> ASGIApp:
         finally:
             in_flight.count -= 1
             route = scope.get("path_template") or UNMATCHED
-            _tell(own, scope["method"], route, status, perf_counter() - began, size, is_whole)
+            status = own.get("answered", 0)
+            method = cast("HTTPScope", scope)["method"]
+            _tell(own, method, route, status, perf_counter() - began, size, is_whole)
             if span is not None and traces.tracing is not None:
-                traces.tracing.end_request(span, scope["method"], route, status, own["request_id"])
+                traces.tracing.end_request(span, method, route, status, own["request_id"])
 
     return observed
 

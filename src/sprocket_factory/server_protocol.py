@@ -5,6 +5,7 @@ in which the service itself was held up is counted once, whoever is waiting.
 """
 
 import asyncio
+import re
 from typing import Any, Literal, cast
 
 import httptools
@@ -25,6 +26,8 @@ MAX_UNWANTED_BYTES = 1024 * 1024
 
 MAX_PIPELINED = 100
 """Requests that a client may send ahead of the answers. Each takes some kilobytes until its turn comes."""
+
+_HOST = re.compile(rb"[0-9A-Za-z!$&'()*+,;=._~:\[\]@%-]*")
 
 RESERVED = 64
 """Connections beyond the limit that are held long enough to be told so."""
@@ -207,6 +210,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         name = name.lower()
         if name == b"host":
+            if _HOST.fullmatch(value) is None:
+                raise ValueError("This names no host.")
             self._hosts += 1
         elif name == b"expect":
             self.expect_100_continue = value.lower() == b"100-continue"

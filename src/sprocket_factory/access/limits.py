@@ -4,7 +4,7 @@ import ipaddress
 import math
 import time
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from litestar.types import Scope
 
@@ -55,7 +55,7 @@ class Quotas:
         self._used: dict[str, tuple[float, int]] = {}
         self._policy = (b"ratelimit-policy", b'"minute";q=%d;w=%d' % (most, WINDOW_SECONDS))
 
-    def use(self, caller: str, state: dict[str, object]) -> None:
+    def use(self, caller: str, state: dict[str, Any]) -> None:
         """Take note of a request, and leave in its state the headers that the answer is to have.
 
         They are those of draft-ietf-httpapi-ratelimit-headers-11.
@@ -71,7 +71,7 @@ class Quotas:
         _keep(self._used, caller, (ends_at, used))
         seconds = math.ceil(ends_at - now)
         left = (b"ratelimit", b'"minute";r=%d;t=%d' % (max(0, self._most - used), seconds))
-        state["quota"] = (self._policy, left)
+        state["more_headers"] = (*state["more_headers"], self._policy, left)
         if used > self._most:
             raise TooMany(f"{self._most:,} requests a minute are allowed.", retry_after_seconds=seconds)
 

@@ -49,7 +49,16 @@ def stored(thing: Any, location: str, *, is_new: bool) -> Answer:
     return Answer(thing, status=201, headers=[(b"location", location.encode())]) if is_new else Answer(thing)
 
 
-async def no_content(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer that it is done, and there is nothing to say of it."""
-    await send({"type": "http.response.start", "status": 204, "headers": ()})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+class NoContent:
+    """An answer that it is done, and there is nothing to say of it but these headers."""
+
+    def __init__(self, headers: Sequence[Header] = ()) -> None:
+        self._headers = headers
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": 204, "headers": self._headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+no_content = NoContent()

@@ -1,22 +1,20 @@
 """What is checked of every request before its endpoint runs, so that no endpoint can forget it."""
 
-from typing import Any
-
-from litestar import Request, Response
 from litestar.enums import HttpMethod
+from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import OPEN, counted_as
+from sprocket_factory.endpoints.answers import NoContent
 from sprocket_factory.endpoints.headers import PREFLIGHT
 from sprocket_factory.endpoints.negotiation import accept_of, preferred_type
 from sprocket_factory.endpoints.parameters import check_parameters, given_parameters
 from sprocket_factory.endpoints.reading import REFUSAL
+from sprocket_factory.endpoints.routing import ApiRequest
 from sprocket_factory.errors import NotAcceptable, shown
 
 
-async def check_request(request: Request[Any, Any, Any]) -> Response[None] | None:
+async def check_request(request: ApiRequest) -> ASGIApp | None:
     """Find out who asks and whether they may, answer OPTIONS, and refuse what would otherwise be silently ignored.
-
-    A guard would do as well, but Litestar copies the whole handler for each guard: 10 µs a request, measured.
 
     Raises:
         Unauthenticated: Nobody knows who asks, or the credentials are none.
@@ -50,18 +48,18 @@ async def check_request(request: Request[Any, Any, Any]) -> Response[None] | Non
     return None
 
 
-def _options(request: Request[Any, Any, Any]) -> Response[None]:
+def _options(request: ApiRequest) -> ASGIApp:
     """Say what may be done here, and to a page from an origin that is allowed, how."""
     # Litestar's own answer names the methods of one handler, not those of the path.
     (route,) = (route for route in request.app.routes if request.route_handler in getattr(route, "route_handlers", ()))
-    methods = ", ".join(sorted(route.methods))
-    headers = {"allow": methods}
+    methods = ", ".join(sorted(route.methods)).encode()
+    headers = [(b"allow", methods)]
     if "is_from_elsewhere" in request.scope["state"]:
-        headers |= {"access-control-allow-methods": methods, **PREFLIGHT}
-    return Response(None, status_code=204, headers=headers)
+        headers += [(b"access-control-allow-methods", methods), *PREFLIGHT]
+    return NoContent(headers)
 
 
-def _check_accept(request: Request[Any, Any, Any]) -> None:
+def _check_accept(request: ApiRequest) -> None:
     offered = request.route_handler.opt.get("media_types", ())
     if offered and preferred_type(request.scope, offered) is None:
         accepted = accept_of(request.scope)

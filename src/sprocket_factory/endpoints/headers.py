@@ -1,11 +1,8 @@
 """What every answer tells browsers: what they may make of it, keep of it, and who else may read it."""
 
 import re
-from collections.abc import Iterable
-from typing import Any
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory.access.proxies import Proxies
 from sprocket_factory.endpoints.answers import Header
@@ -49,12 +46,13 @@ EXPOSED = (
 )
 """What a page from elsewhere may read beside the body."""
 
-PREFLIGHT: dict[str, str] = {
-    "access-control-allow-headers": (
-        "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id"
+PREFLIGHT: tuple[Header, ...] = (
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id",
     ),
-    "access-control-max-age": "600",
-}
+    (b"access-control-max-age", b"600"),
+)
 
 
 def protect_answers(app: ASGIApp, proxies: Proxies, origins: frozenset[bytes]) -> ASGIApp:
@@ -65,26 +63,17 @@ def protect_answers(app: ASGIApp, proxies: Proxies, origins: frozenset[bytes]) -
     is_behind_proxies = bool(proxies)
 
     async def protected(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
-            return
-        state: dict[str, Any] = scope["state"]
+        scope["state"]["headers"] = DATA
         if is_behind_proxies:
             proxies.look_behind(scope)
-        more = _headers_of(scope, origins) if origins or scope["scheme"] == "https" else ()
-
-        async def send_protected(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given: Iterable[Header] = state.get("headers", DATA)
-                message["headers"] = [*message["headers"], *given, *more, *state.get("quota", ())]
-            await send(message)
-
-        await app(scope, receive, send_protected)
+        if origins or scope["scheme"] == "https":
+            scope["state"]["more_headers"] = _headers_of(scope, origins)
+        await app(scope, receive, send)
 
     return protected
 
 
-def _headers_of(scope: Scope, origins: frozenset[bytes]) -> list[Header]:
+def _headers_of(scope: Scope, origins: frozenset[bytes]) -> tuple[Header, ...]:
     """Return what depends on who asks, and from where."""
     headers = [TLS_ONLY] if scope["scheme"] == "https" else []
     if origins:
@@ -93,7 +82,7 @@ def _headers_of(scope: Scope, origins: frozenset[bytes]) -> list[Header]:
             if name == b"origin" and value in origins:
                 headers += [(b"access-control-allow-origin", value), (b"access-control-expose-headers", EXPOSED)]
                 scope["state"]["is_from_elsewhere"] = True
-    return headers
+    return tuple(headers)
 
 
 def read_origins(text: str) -> frozenset[bytes]:

@@ -1,12 +1,9 @@
 """The one body in which every refusal leaves, ours and the framework's: RFC 9457."""
 
 import os
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
-from litestar import Request
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -71,18 +68,24 @@ class ProblemAnswer:
             *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
         ]
 
-    def to_asgi_response(self, **_: object) -> ASGIApp:
-        """Return what Litestar calls to send it."""
-        return self._send
-
-    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
         await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
-def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal) -> ProblemAnswer:
-    """Answer a refusal of ours."""
+def problem_of(scope: Scope, error: Exception) -> ASGIApp:
+    """Return the answer to what was raised for a request."""
+    match error:
+        case errors.Refusal():
+            return _refused(scope, error)
+        case HTTPException():
+            return _refused_by_litestar(scope, error)
+        case _:
+            return _unforeseen(scope, error)
+
+
+def _refused(scope: Scope, refusal: errors.Refusal) -> ProblemAnswer:
     headers = {}
     if isinstance(refusal, errors.NotNow | errors.TooMany):
         headers["retry-after"] = str(refusal.retry_after_seconds)
@@ -93,37 +96,29 @@ def refusal_to_response(request: Request[Any, Any, Any], refusal: errors.Refusal
     counted = refusal.faults_total > len(faults) or any(fault.row for fault in faults)
     total = refusal.faults_total if counted else None
     if isinstance(refusal, errors.Forbidden):
-        caller = request.scope["state"].get("caller")  # nobody, where a token gives no role
+        caller = scope["state"].get("caller")  # nobody, where a token gives no role
         security_log.warning("refused", who="" if caller is None else caller.id, reason=refusal.detail)
-    return _response(request.scope, KINDS[type(refusal)], str(refusal), headers, faults, total, refusal.__cause__)
+    return _response(scope, KINDS[type(refusal)], str(refusal), headers, faults, total, refusal.__cause__)
 
 
-def http_exception_to_response(request: Request[Any, Any, Any], exception: HTTPException) -> ProblemAnswer:
-    """Answer a refusal of the framework's in the same body as our own."""
+def _refused_by_litestar(scope: Scope, exception: HTTPException) -> ProblemAnswer:
     kind = _BY_STATUS.get(exception.status_code)
     if kind is None:
-        return exception_to_response(request, exception)
+        return _unforeseen(scope, exception)
     detail = exception.detail
     match exception.status_code:
         case 404:
-            detail = f"Nothing is at {errors.shown(request.scope['path'])}. GET /openapi.json lists every path."
+            detail = f"Nothing is at {errors.shown(scope['path'])}. GET /openapi.json lists every path."
         case 405:
-            detail = f"{request.scope['method']} does not work here. The header Allow names what does."
-    return _response(request.scope, kind, detail, dict(exception.headers or {}))
+            detail = f"{scope.get('method')} does not work here. The header Allow names what does."
+    return _response(scope, kind, detail, dict(exception.headers or {}))
 
 
-def exception_to_response(request: Request[Any, Any, Any], exception: Exception) -> ProblemAnswer:
+def _unforeseen(scope: Scope, exception: Exception) -> ProblemAnswer:
     """Answer what nobody foresaw: the caller learns the request's id, the log everything."""
-    request_id = request_id_of(request.scope)
-    log.error("nobody foresaw this", path=request.scope["path"], exc_info=exception)
-    return _response(request.scope, INTERNAL, f"The log knows more under the request id {request_id}.", {})
-
-
-EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[..., Any]] = {
-    errors.Refusal: refusal_to_response,
-    HTTPException: http_exception_to_response,
-    Exception: exception_to_response,
-}
+    request_id = request_id_of(scope)
+    log.error("nobody foresaw this", path=scope["path"], exc_info=exception)
+    return _response(scope, INTERNAL, f"The log knows more under the request id {request_id}.", {})
 
 
 def unasked_answer(refusal: errors.Refusal) -> bytes:
