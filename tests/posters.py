@@ -47,9 +47,9 @@ class Poster(threading.Thread):
         self.join()
 
 
-def start_posters(address: str) -> list[Poster]:
-    """Let some post from now on."""
-    posters = [Poster(address, number) for number in range(CALLERS)]
+def start_posters(address: str, first: int = 0) -> list[Poster]:
+    """Let some post from now on, numbered from this one on."""
+    posters = [Poster(address, first + number) for number in range(CALLERS)]
     for poster in posters:
         poster.start()
     return posters

@@ -87,7 +87,9 @@ def factories(client: Client) -> list[int]:
     return [add_factory_in(client, zone) for zone in ZONES]
 
 
-def test_figure_7_sums_are_right_after_many_writes_at_once(service: Service, engineer: Client) -> None:
+def test_figure_7_sums_are_right_after_many_writes_at_once(
+    service: Service, engineer: Client, engine: str, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """Four writers create, correct and delete at random, one by one and many at once: none is lost or doubled."""
     factory_ids = factories(engineer)
 
@@ -99,6 +101,8 @@ def test_figure_7_sums_are_right_after_many_writes_at_once(service: Service, eng
     with ThreadPoolExecutor(WRITERS) as writers:
         statuses = set().union(*writers.map(write_many, range(WRITERS)))
     expected, stored = compare_rollups(service)
+    record_testsuite_property(f"writes on {engine}", WRITES)
+    record_testsuite_property(f"sums compared on {engine}", len(stored.days) + len(stored.slots))
 
     assert {200, 201, 204, 404, 409} == statuses
     assert expected.days

@@ -3,17 +3,14 @@
 import asyncio
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
-import httpx
 import pytest
 
-from harness import Program, a_sprocket
 from sprocket_factory.database import Database, Transaction, open_database, sqlite_writer
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
@@ -267,46 +264,3 @@ async def test_an_address_that_is_none_is_refused(url: str) -> None:
     """The refusal shows how one is written."""
     with pytest.raises(Unusable, match=r"sqlite:///file\.db"):
         await open_database(url)
-
-
-def test_fault_01_every_acknowledged_sprocket_survives_kill_9(start: Callable[..., Program], tmp_path: Path) -> None:
-    """The server is killed under load; after the restart each sprocket that was answered with 201 is there, once."""
-    acknowledged: list[int] = []
-
-    def post_for_ever(address: str) -> None:
-        with httpx.Client(base_url=f"{address}/sprocketFactory/v1", trust_env=False) as client:
-            while True:
-                try:
-                    answer = client.post("/sprockets", json=a_sprocket())
-                except httpx.TransportError:
-                    return
-                assert 201 == answer.status_code
-                acknowledged.append(answer.json()["id"])
-
-    for _ in range(3):
-        server = start("serve", "--port", "0", "--database-url", f"sqlite:///{tmp_path / 'a.db'}")
-        address = server.wait_for_address()
-        goal = len(acknowledged) + 300
-        callers = [threading.Thread(target=post_for_ever, args=(address,)) for _ in range(8)]
-        for caller in callers:
-            caller.start()
-        while len(acknowledged) < goal:
-            time.sleep(0.005)
-        server.kill()
-        for caller in callers:
-            caller.join()
-
-    server = start("serve", "--port", "0", "--database-url", f"sqlite:///{tmp_path / 'a.db'}", "--must-exist")
-    stored = [
-        sprocket["id"] for sprocket in httpx.get(f"{server.wait_for_address()}/sprocketFactory/v1/sprockets").json()
-    ]
-
-    assert len(acknowledged) == len(set(acknowledged))
-    assert set(acknowledged) <= set(stored)
-    # At each kill every caller had at most one write under way that was never answered.
-    assert len(stored) <= len(acknowledged) + 3 * len(callers), (
-        "more than one unanswered write for each caller and kill"
-    )
-    connection = apsw.Connection(str(tmp_path / "a.db"))
-    assert "ok" == connection.pragma("integrity_check")
-    connection.close()

@@ -3,16 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 
 import pytest
 
 from harness import Client, Program, Service
-from posters import REFUSALS, start_posters
+from posters import CALLERS, REFUSALS, start_posters
 from postgresql_proxy import Proxy
 from postgresql_server import REPLICATED, PostgreSQLServer
 from sprocket_factory.settings import Settings
 
 SOON_SECONDS = 2
+
+SERVERS = 2
+"""Of the service, on one database."""
 
 
 @pytest.fixture
@@ -65,33 +69,43 @@ def test_fault_04_a_standby_takes_over(
     primary: PostgreSQLServer,
     standby: PostgreSQLServer,
     lost: Callable[[PostgreSQLServer], AbstractContextManager[None]],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
-    """However the primary is lost, callers get 503 until the standby is promoted; what was acknowledged is there."""
+    """However the primary is lost, callers get 503 until the standby is promoted; what was acknowledged is there.
+
+    Each of the servers finds the new primary by itself.
+    """
     url = either(primary.new_database(), standby.port, primary.port)
-    server = start("serve", "--port", "0", "--database-url", url)
-    address = server.wait_for_address()
+    servers = [start("serve", "--port", "0", "--database-url", url) for _ in range(SERVERS)]
+    addresses = [server.wait_for_address() for server in servers]
     begun = time.monotonic()
-    posters = start_posters(address)
+    groups = [start_posters(address, CALLERS * number) for number, address in enumerate(addresses)]
+    posters = list(chain(*groups))
     while not all(poster.acknowledged for poster in posters):
-        assert time.monotonic() - begun < 10, server.output
+        assert time.monotonic() - begun < 10, servers[0].output
         time.sleep(0.01)
     with lost(primary):
         standby.ask("SELECT pg_promote()")
         promoted = time.monotonic()
-        while max(poster.last_success for poster in posters) < promoted:
+        while any(max(poster.last_success for poster in group) < promoted for group in groups):
             time.sleep(0.01)
-            assert time.monotonic() - promoted < 2 * SOON_SECONDS, server.output
+            assert time.monotonic() - promoted < 2 * SOON_SECONDS, servers[0].output
+        waited = time.monotonic() - promoted
         for poster in posters:
             poster.stop()
-        with Client(address) as viewer:
+        with Client(addresses[0]) as viewer:
             stored = [sprocket["id"] for sprocket in viewer.get("/sprockets").json()]
     acknowledged = [sprocket for poster in posters for sprocket in poster.acknowledged]
+    record_testsuite_property(f"acknowledged writes, primary {lost.__name__}", len(acknowledged))
+    record_testsuite_property(
+        f"seconds until {SERVERS} servers found the new one, primary {lost.__name__}", round(waited, 2)
+    )
 
-    assert REFUSALS >= set().union(*(poster.refusals for poster in posters)), server.output
+    assert REFUSALS >= set().union(*(poster.refusals for poster in posters)), servers[0].output
     assert sorted(acknowledged) == sorted(set(acknowledged))
     assert set() == set(acknowledged) - set(stored)
     assert len(stored) - len(acknowledged) <= len(posters)
-    assert "ERROR" not in server.output
+    assert "ERROR" not in "".join(server.output for server in servers)
 
 
 def test_a_server_that_says_nothing_holds_nobody_up(postgresql: PostgreSQLServer) -> None:

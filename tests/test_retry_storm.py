@@ -1,7 +1,7 @@
 """Thousands of requests, each sent up to five times by callers who often lose the answer: each is done once.
 
 The service is a process of its own, so that it has one of the cores, and the callers the other. How many requests there
-are STORM_REQUESTS in the environment says: `bin/check --long` sets it to 20,000.
+are STORM_REQUESTS in the environment says.
 """
 
 import asyncio
@@ -161,7 +161,12 @@ async def storm(address: str, requests: list[Request], to_send: deque[Attempt]) 
     return outcome
 
 
-def test_whatever_is_sent_again_and_again_is_done_once(start: Callable[..., Program], database_url: str) -> None:
+def test_whatever_is_sent_again_and_again_is_done_once(
+    start: Callable[..., Program],
+    database_url: str,
+    engine: str,
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
     """A caller who lost an answer sends it again under the same key: it is done once, and answered as at first."""
     random = Random(SEED)  # noqa: S311 - the same storm each time
     requests = [a_request(number, random) for number in range(REQUESTS)]
@@ -173,6 +178,8 @@ def test_whatever_is_sent_again_and_again_is_done_once(start: Callable[..., Prog
         outcome = uvloop.run(storm(viewer.address, requests, to_send))
         sprockets = viewer.get("/sprockets").json()
         records = viewer.get("/production").json()
+    record_testsuite_property(f"requests on {engine}", REQUESTS)
+    record_testsuite_property(f"times that they were sent and answered on {engine}", outcome.statuses.total())
 
     assert set() == set(outcome.statuses) - DONE - NOT_NOW
     assert REQUESTS == len(outcome.done)

@@ -1,0 +1,1 @@
+"""What is promised about durability, tried by anyone: `bin/torture`."""

@@ -1,0 +1,27 @@
+"""What a figure is asked for, and what it answers."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Trial(NamedTuple):
+    """How a figure is to be tried."""
+
+    folder: Path
+    """Where files go that ought to lie on a disk."""
+
+    is_quick: bool
+    """In its small form."""
+
+    minutes: float
+    """How long the hour of mixed load is."""
+
+    synchronous: str
+    """SQLite's setting under the power cuts; the service's is `full`."""
+
+
+class Result(NamedTuple):
+    """What came of it: what was counted, by name, and what is wrong, which is nothing if the figure holds."""
+
+    counts: dict[str, str]
+    wrong: str = ""
