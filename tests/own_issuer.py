@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self, TypeAlias
+from urllib.parse import parse_qsl
 
 import httpx
 from cryptography.hazmat.primitives import hashes
@@ -24,6 +25,7 @@ from sprocket_factory.settings import Settings
 
 DISCOVERY = "/.well-known/openid-configuration"
 KEYS = "/keys"
+TOKENS = "/token"
 
 AUDIENCE = "sprocket-factory"
 
@@ -109,11 +111,18 @@ class OwnIssuer:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[str] = []
+        self.forms: list[dict[str, str]] = []
+        """What was sent to it: the fields, and by which Authorization."""
         self.answers: dict[str, Callable[[], Answer] | Answer] = {}
         """What it answers at each path; a function is called, and may take its time."""
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                issuer.forms.append(dict(parse_qsl(form)) | {"Authorization": self.headers.get("Authorization", "")})
+                self.do_GET()
+
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
                 answer = issuer.answers.get(self.path, Answer(b"", 404))
@@ -154,10 +163,12 @@ class OwnIssuer:
         self.describe()
         self.publish(rsa_key().published())
         self.asked.clear()
+        self.forms.clear()
 
     def describe(self, **other: Any) -> None:
         """Say of itself what an issuer says, but for some members."""
-        members = {"issuer": self.url, "jwks_uri": self.url + KEYS} | other
+        own = {"issuer": "", "jwks_uri": KEYS, "authorization_endpoint": "/auth", "token_endpoint": TOKENS}
+        members = {name: self.url + path for name, path in own.items()} | other
         self.answers[DISCOVERY] = Answer(json.dumps(members).encode())
 
     def publish(self, *keys: Any) -> None:

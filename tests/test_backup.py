@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from backups import START, Run, everything, fill, lose, run_command
+from browsers import COOKIE, Browser
 from harness import BASE_PATH, Client, NewDatabase, Program, Service, a_sprocket
+from keyholders import make_key
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database.migrations import Migration, migrations_for
 from sprocket_factory.settings import Settings
@@ -331,3 +333,19 @@ def test_a_backup_of_another_engine_is_refused(database_url: str, engine: str, r
     assert 1 == refused.exit_code
     assert "of another engine" in refused.stderr
     assert "sprocket-factory copy" in refused.stderr
+
+
+def test_a_backup_signs_nobody_in(new_database: NewDatabase, run: Run, backup: Path) -> None:
+    """What was signed out since a backup stays so after its restore: who is signed in stands in none. Keys do."""
+    url, other = new_database(), new_database()
+    with Service(Settings(database_url=url), anonymous_role="none") as service, Browser(service) as browser:
+        key = make_key(service, "viewer").secret
+        browser.sign_in(key)
+        made = run("backup", str(backup), url=url)
+        before, cookie = browser.me()[0], browser.cookie
+    restored = run("restore", str(backup), url=other)
+    with Service(Settings(database_url=other), anonymous_role="none") as service, Browser(service) as browser:
+        after, by_key = browser.says(f"{COOKIE}={cookie}"), browser.sign_in(key).status_code
+
+    assert [0, 0] == [made.exit_code, restored.exit_code], made.output + restored.output
+    assert (200, 401, 303) == (before, after, by_key)

@@ -577,16 +577,18 @@ def test_every_answer_is_described(  # noqa: PLR0913, PLR0917 - an answer and wh
 
 
 def test_every_operation_says_that_it_asks_for_a_key(api: Document) -> None:
-    """A program sends its key as a Bearer token everywhere, and is ready to be told that it may not."""
-    (name, scheme), *others = api["components"]["securitySchemes"].items()
+    """A program sends its key as a Bearer token everywhere, or a browser its cookie, and is ready to be refused."""
+    key, session = api["components"]["securitySchemes"].values()
     unprepared = [
         place
         for place, operation in operations(api).items()
-        if not {"401", "403", "429"} <= operation["responses"].keys() or operation["security"] != [{name: []}]
+        if not {"401", "403", "429"} <= operation["responses"].keys()
+        or operation["security"] != [{"key": []}, {"session": []}]
     ]
 
     assert [] == unprepared
-    assert ("http", "bearer", []) == (scheme["type"], scheme["scheme"], others)
+    assert ("http", "bearer") == (key["type"], key["scheme"])
+    assert ("apiKey", "cookie", "__Host-sprocket-factory") == (session["type"], session["in"], session["name"])
 
 
 def test_every_operation_says_that_it_may_fail(api: Document) -> None:

@@ -95,7 +95,7 @@ def test_a_misspelt_setting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--tls-cert", "cert.pem"), "HTTPS needs both"),
         (("--tls-cert", "cert.pem", "--tls-key", "key.pem"), "HTTPS is not possible"),
         (("--host", "0.0.0.0", "--anonymous-role", "engineer"), "may write without a key"),  # noqa: S104 - it is refused
-        (("--database-password-file", "missing"), "The password file missing cannot be read"),
+        (("--database-password-file", "missing"), "The file missing with a secret cannot be read"),
     ],
 )
 def test_settings_that_do_not_go_together_are_found(flags: tuple[str, ...], words: str) -> None:

@@ -32,8 +32,8 @@ FORMATS = ("auto", "json", "console")
 now_answered: ContextVar[Facts | None] = ContextVar("now_answered", default=None)
 """The state of the request that is being answered, which the line is about."""
 
-_SECRET = re.compile(rb"(?<![A-Za-z0-9_-])(sfk_|eyJ[A-Za-z0-9_-]{8,}\.)[A-Za-z0-9_.-]{8,}")
-"""A key of ours, or a token (JWT)."""
+_SECRET = re.compile(rb"(?<![A-Za-z0-9_-])(sf[ks]_|eyJ[A-Za-z0-9_-]{8,}\.)[A-Za-z0-9_.-]{8,}")
+"""A key of ours, what is in the cookie of a session, or a token (JWT)."""
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 

@@ -55,6 +55,14 @@ problems = Counter(
     "sprocket_http_problems", "Answers that were refusals, by the slug of /problems/....", ("slug",), registry=counted
 )
 wrong_keys = Counter("sprocket_wrong_keys", "Requests with credentials that are none.", registry=counted)
+sign_ins = Counter(
+    "sprocket_sign_ins",
+    "Sessions that have begun, by what: a key, the issuer, or the link of a screen.",
+    ("by",),
+    registry=counted,
+)
+for _by in ("key", "issuer", "link"):
+    sign_ins.labels(_by)  # a counter that begins with its first could not be seen to grow by it
 database_seconds = Histogram(
     "sprocket_database_duration_seconds",
     "What was asked of the database: read (one statement), list (a page, or a chunk of a whole list), write (a"

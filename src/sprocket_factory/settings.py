@@ -7,8 +7,10 @@ file `.env` where the program starts; the first of these that names it counts.
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from sprocket_factory.errors import Unusable
 from sprocket_factory.observe_logs import FORMATS, LEVELS
 
 ENVIRONMENT_PREFIX = "SPROCKET_FACTORY"
@@ -98,6 +100,16 @@ class Settings:
     oidc_leeway_seconds: int = _setting(
         30, "How far the issuer's clock and this machine's may differ, in seconds.", least=0, most=300
     )
+    oidc_client_id: str = _setting(
+        "", "What the issuer knows this service as, for people who sign in on the board; empty for keys alone."
+    )
+    oidc_client_secret_file: str = _setting("", "File with the secret that goes with it; none for a public client.")
+    oidc_scopes: str = _setting("openid", "Scopes to ask for at such a sign-in, separated by spaces.")
+    oidc_sign_in_parameters: str = _setting(
+        "", "What else the issuer has to be told, to give tokens for us: resource=urn:sprocket-factory or audience=..."
+    )
+    public_url: str = _setting("", "Under which origin browsers reach the service: https://sprockets.example.")
+    session_hours: int = _setting(12, "After how many hours one has to sign in again.", least=1, most=9600)
     trusted_proxies: str = _setting(
         "", "Addresses or networks of proxies that are believed whom they speak for, separated by commas."
     )
@@ -127,6 +139,14 @@ class Settings:
     def role_of_anonymous(self) -> Any:
         """What callers without a key may do: a role, or None for nothing."""
         return None if self.anonymous_role == "none" else self.anonymous_role
+
+
+def read_secret(file: str) -> str:
+    """Return what the file holds, without the line's end; nothing where no file is named. Raises Unusable."""
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n") if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unusable(f"The file {file} with a secret cannot be read: {error}.") from error
 
 
 def describe(name: str) -> tuple[Any, Mapping[str, Any]]:

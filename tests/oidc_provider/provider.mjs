@@ -18,6 +18,8 @@ const CLAIMS = {
   'alice': { roles: ['press team', 'designers'], preferred_username: 'Alice Sheffield' },
 };
 
+const REDIRECT_URIS = ['https://board.example/sign-in/callback'];
+
 const KEY_TYPES = [
   ['rsa', { modulusLength: 2048 }],
   ['ec', { namedCurve: 'P-256' }],
@@ -46,11 +48,8 @@ function newProvider(issuer, keys) {
     cookies: { keys: ['not much of a secret either'] },
     clients: [
       ...Object.keys(CLAIMS).filter((id) => id !== 'alice').map((id) => machine(id)),
-      {
-        client_id: 'board',
-        token_endpoint_auth_method: 'none',
-        redirect_uris: ['https://board.example/callback'],
-      },
+      { client_id: 'board', token_endpoint_auth_method: 'none', redirect_uris: REDIRECT_URIS },
+      { client_id: 'confidential', client_secret: 'not: much +of a secret%', redirect_uris: REDIRECT_URIS },
     ],
     clientBasedCORS: () => false,
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from litestar.types import Scope
 
 from sprocket_factory.access.limits import WINDOW_SECONDS, WrongKeys, address_of
+from sprocket_factory.access.sessions import Sessions
 from sprocket_factory.database import Database
 from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.key import ROLES, Holder, Role, digest_of_secret, find_holder, note_use
@@ -74,7 +75,7 @@ class Callers:
 
     What was found stands as long as the database's stamp. Where the database is in this process any commit changes
     that, so that a revoked key is refused at once; where it is a server, two seconds do. What has dots in it is no key,
-    but an access token, if there is an issuer whose tokens are taken.
+    but an access token, if there is an issuer whose tokens are taken. A cookie counts where no credentials are sent.
     """
 
     def __init__(
@@ -83,9 +84,11 @@ class Callers:
         anonymous_role: Role | None,
         issuer: "Issuer | None" = None,
         max_wrong_keys: int = 20,
+        sessions: Sessions | None = None,
     ) -> None:
         self._database = database
         self._issuer = issuer
+        self._sessions = sessions or Sessions(database)
         self._nobody = Caller(ANONYMOUS, ANONYMOUS, anonymous_role)
         self._found: dict[bytes, tuple[float | None, Holder | None]] = {}
         self._used: dict[int, int] = {}
@@ -98,7 +101,7 @@ class Callers:
         Raises:
             WrongCredentials: The credentials are none.
             TooMany: Too many wrong ones came from this address.
-            Forbidden: They are an access token that gives no role.
+            Forbidden: They are an access token that gives no role, or a cookie that a page from elsewhere lets write.
             Unavailable: They are an access token, and its issuer does not say whether it is right.
         """
         header = None
@@ -108,7 +111,7 @@ class Callers:
                     raise self._wrong_credentials(scope)
                 header = value
         if header is None:
-            return self._nobody
+            return await self._signed_in(scope) if b"cookie" in dict(scope["headers"]) else self._nobody
         scheme, _, secret = header.partition(b" ")
         if self._issuer is not None and b"." in secret and scheme.lower() == b"bearer":
             try:
@@ -121,9 +124,32 @@ class Callers:
         self._note_use(holder.key_id)
         return Caller(f"key:{holder.key_id}", holder.name, holder.role, holder.factory_ids, holder.expires_at)
 
+    async def find_by_key(self, scope: Scope, secret: str) -> Holder:
+        """Return whom a key stands for that was sent as something else than a header.
+
+        Raises:
+            WrongCredentials: It is none.
+            TooMany: Too many wrong ones came from this address.
+        """
+        holder = await self._holder(secret)
+        if holder is None or (holder.expires_at is not None and holder.expires_at <= now()):
+            raise self._wrong_credentials(scope)
+        self._note_use(holder.key_id)
+        return holder
+
     def forget(self) -> None:
         """Look every key up anew: one was revoked."""
         self._found.clear()
+        self._sessions.forget()
+
+    async def _signed_in(self, scope: Scope) -> Caller:
+        """Return who has signed in with the browser that asks, or nobody."""
+        session = await self._sessions.find(scope)
+        if session is None:
+            return self._nobody
+        if session.key_id is not None:
+            self._note_use(session.key_id)
+        return Caller(session.caller, session.name, session.role, session.factory_ids, session.expires_at)
 
     def _note_use(self, key_id: int) -> None:
         if not self._used:

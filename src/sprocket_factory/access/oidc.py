@@ -1,6 +1,7 @@
 """OpenID Connect: an access token of the issuer that the operator trusts becomes a caller (RFC 9068, RFC 8725)."""
 
 from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -34,8 +35,9 @@ class Issuer:
     """Whose access tokens stand for callers. A token that was verified once is remembered until it expires."""
 
     def __init__(self, rules: Rules) -> None:
+        self.name = rules.issuer
+        self.keys = IssuerKeys(rules.issuer)
         self._rules = rules
-        self._keys = IssuerKeys(rules.issuer)
 
     async def identify(self, token: str) -> Caller:
         """Return for whom the token stands.
@@ -45,14 +47,14 @@ class Issuer:
             Forbidden: It gives no role here.
             Unavailable: Its issuer cannot be reached, and its key is not known.
         """
-        await self._keys.look_after()
+        await self.keys.look_after()
         digest = sha256(token.encode("latin-1")).digest()
-        caller = self._keys.callers.get(digest)
+        caller = self.keys.callers.get(digest)
         if caller is None:
             caller = await self._verify(token)
-            if len(self._keys.callers) >= MAX_REMEMBERED:
-                self._keys.callers.clear()
-            self._keys.callers[digest] = caller
+            if len(self.keys.callers) >= MAX_REMEMBERED:
+                self.keys.callers.clear()
+            self.keys.callers[digest] = caller
         elif (caller.expires_at or 0) <= now() - self._rules.leeway_seconds * SECOND:
             raise WrongCredentials("it has expired")
         return caller
@@ -60,29 +62,39 @@ class Issuer:
     async def _verify(self, token: str) -> Caller:
         header = read_header(token)
         type_ = header.typ.lower().removeprefix("application/")
-        if header.alg not in SIGNATURES:
-            raise WrongCredentials("it is not signed as a token has to be")
         if type_ not in self._rules.types:
             raise WrongCredentials("it is of a type that is not taken")
+        claims = await self.read_claims(token, header, self._rules.audience)
+        check_kind(claims, type_)
+        return caller_of(claims, self._rules)
+
+    async def read_claims(self, token: str, header: Header, audience: str) -> Mapping[str, Any]:
+        """Return what a token says, whatever kind of token it is, after its issuer has vouched for it to this audience.
+
+        Raises:
+            WrongCredentials: It is not the issuer's, meant for others, or expired.
+            Unavailable: Its issuer cannot be reached, and its key is not known.
+        """
+        if header.alg not in SIGNATURES:
+            raise WrongCredentials("it is not signed as a token has to be")
         if header.crit is not msgspec.UNSET:
             raise WrongCredentials("it asks for an extension that is not known here")
-        key = await self._keys.find(header.kid, header.alg)
+        key = await self.keys.find(header.kid, header.alg)
         if key is None:
             raise WrongCredentials("its issuer has no such key")
         try:
-            claims = jwt.decode(
+            claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=[key.algorithm_name],
-                audience=self._rules.audience,
+                audience=audience,
                 issuer=self._rules.issuer,
                 leeway=self._rules.leeway_seconds,
                 options={"require": ["iss", "aud", "exp", "sub"], "enforce_minimum_key_length": True},
             )
         except jwt.PyJWTError as error:
             raise WrongCredentials(f"it is not valid: {type(error).__name__}") from error
-        check_kind(claims, type_)
-        return caller_of(claims, self._rules)
+        return claims
 
 
 def read_header(token: str) -> Header:

@@ -37,6 +37,8 @@ FETCH_SECONDS = 5
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 
+ASKING = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 ALGORITHMS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("RSA", ""): _RSA,
@@ -58,6 +60,10 @@ class Discovery(Struct):
 
     issuer: str
     jwks_uri: str
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+    authorization_response_iss_parameter_supported: bool = False
 
 
 class KeyDocument(Struct):
@@ -100,8 +106,9 @@ class IssuerKeys:
             )
         self.callers: dict[bytes, Caller] = {}
         """Who was found by these keys, for their finder to remember; forgotten as soon as keys were fetched."""
+        self.tls = ssl.create_default_context()
         self._issuer = issuer
-        self._tls = ssl.create_default_context()
+        self._discovery: Discovery | None = None
         self._keys: Keys = {}
         self._fetched_at = 0.0
         self._fetch_after = 0.0
@@ -132,6 +139,15 @@ class IssuerKeys:
             raise Unavailable("The issuer of this token does not answer.", hint="Try again in a moment.")
         return key
 
+    async def describe(self) -> Discovery:
+        """Return what the issuer says of itself. Raises Unavailable where it was never reached."""
+        await self.look_after()
+        if self._discovery is None and (fetching := self._begin_to_fetch()) is not None:
+            await asyncio.shield(fetching)
+        if self._discovery is None:
+            raise Unavailable("The issuer does not answer.", hint="Try again in a moment.")
+        return self._discovery
+
     def _age(self) -> float:
         return time.monotonic() - self._fetched_at
 
@@ -145,7 +161,8 @@ class IssuerKeys:
         pause = Unavailable.retry_after_seconds
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                self._take(await fetch_keys(self._issuer, self._tls))
+                self._discovery, keys = await fetch_keys(self._issuer, self.tls)
+                self._take(keys)
             pause = PAUSE_SECONDS
             self._note("")
         except (Unfit, TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
@@ -167,8 +184,8 @@ class IssuerKeys:
         self._complaint = complaint
 
 
-async def fetch_keys(issuer: str, tls: ssl.SSLContext) -> Keys:
-    """Return the keys that the issuer publishes.
+async def fetch_keys(issuer: str, tls: ssl.SSLContext) -> tuple[Discovery, Keys]:
+    """Return what the issuer says of itself, and the keys that it publishes.
 
     Nothing but the issuer's own two documents is ever asked for: a redirect is not followed, and what a token says
     of keys (`jku`, `x5u`, `jwk`) is not looked at.
@@ -178,8 +195,7 @@ async def fetch_keys(issuer: str, tls: ssl.SSLContext) -> Keys:
         httpx.HTTPError, httpx.InvalidURL: It cannot be reached.
         ValueError, RecursionError: It answers with something else.
     """
-    # What this machine itself answers is not asked for through a proxy.
-    async with httpx.AsyncClient(verify=tls, trust_env=not is_loopback(issuer), timeout=FETCH_SECONDS) as client:
+    async with client_for(issuer, tls) as client:
         discovery = await _get(client, issuer.rstrip("/") + "/.well-known/openid-configuration", Discovery)
         if discovery.issuer != issuer:
             raise Unfit("It calls itself by another name, and the setting has to be the same to the letter.")
@@ -188,20 +204,31 @@ async def fetch_keys(issuer: str, tls: ssl.SSLContext) -> Keys:
         keys = usable_keys(await _get(client, discovery.jwks_uri, KeyDocument))
     if not keys:
         raise Unfit("It publishes no key that is used here.")
-    return keys
+    return discovery, keys
+
+
+def client_for(issuer: str, tls: ssl.SSLContext) -> httpx.AsyncClient:
+    """Return what asks the issuer. What this machine itself answers is not asked for through a proxy."""
+    return httpx.AsyncClient(
+        verify=tls, trust_env=not is_loopback(issuer), timeout=FETCH_SECONDS, headers=ASKING, follow_redirects=False
+    )
 
 
 async def _get(client: httpx.AsyncClient, url: str, document: type[T]) -> T:
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    async with client.stream("GET", url, headers=headers, follow_redirects=False) as answer:
+    async with client.stream("GET", url) as answer:
         if answer.status_code != httpx.codes.OK:
             raise Unfit(f"{url} answers with {answer.status_code}.")
-        text = bytearray()
-        async for piece in answer.aiter_raw():
-            text += piece
-            if len(text) > MAX_DOCUMENT_BYTES:
-                raise Unfit(f"{url} answers with more than {MAX_DOCUMENT_BYTES:,} bytes.")
-    return msgspec.json.decode(text, type=document)
+        return msgspec.json.decode(await text_of(answer), type=document)
+
+
+async def text_of(answer: httpx.Response) -> bytes:
+    """Return what an issuer answers. Raises Unfit where that is more than MAX_DOCUMENT_BYTES."""
+    text = bytearray()
+    async for piece in answer.aiter_raw():
+        text += piece
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise Unfit(f"{answer.url} answers with more than {MAX_DOCUMENT_BYTES:,} bytes.")
+    return bytes(text)
 
 
 def usable_keys(document: KeyDocument) -> Keys:

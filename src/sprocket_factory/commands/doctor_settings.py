@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from sprocket_factory.commands.doctor_finding import Finding, note, ok, wrong
-from sprocket_factory.commands.opening import read_password
 from sprocket_factory.database import is_postgresql, path_of
 from sprocket_factory.errors import Unusable, nearest
 from sprocket_factory.server import Tls, check_tls
-from sprocket_factory.settings import ENVIRONMENT_PREFIX, Settings
+from sprocket_factory.settings import ENVIRONMENT_PREFIX, Settings, read_secret
 
 
 def look_at_settings(settings: Settings) -> Iterator[Finding]:
@@ -63,10 +62,11 @@ def _at_odds(settings: Settings) -> Iterator[Finding]:
 
 
 def _unreadable(settings: Settings) -> Iterator[Finding]:
-    try:
-        read_password(settings.database_password_file)
-    except Unusable as refusal:
-        yield wrong(refusal.detail, "Check its name, and that this user may read it.")
+    for file in (settings.database_password_file, settings.oidc_client_secret_file):
+        try:
+            read_secret(file)
+        except Unusable as refusal:
+            yield wrong(refusal.detail, "Check its name, and that this user may read it.")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         yield wrong("HTTPS needs both --tls-cert and --tls-key.", "Give both, or neither.")
     elif settings.tls_cert:

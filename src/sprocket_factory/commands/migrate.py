@@ -5,11 +5,11 @@ from typing import Any
 import click
 import uvloop
 
-from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database, read_password
+from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.database import list_missing_migrations
 from sprocket_factory.database.migrations import Migration
-from sprocket_factory.settings import Settings
+from sprocket_factory.settings import Settings, read_secret
 
 
 @click.command()
@@ -29,7 +29,7 @@ def migrate(*, dry_run: bool, **flags: Any) -> None:
 async def _migrate(settings: Settings, *, dry_run: bool) -> list[Migration]:
     missing = await list_missing_migrations(
         settings.database_url,
-        password=read_password(settings.database_password_file),
+        password=read_secret(settings.database_password_file),
         through_proxy=settings.database_through_proxy,
     )
     if missing and not dry_run:

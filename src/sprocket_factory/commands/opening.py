@@ -2,15 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import click
 
 from sprocket_factory.database import Database, ServerPlace, open_database
 from sprocket_factory.entities.attainment_rollup import are_up_to_date, bring_up_to_date
-from sprocket_factory.errors import Busy, Unusable
+from sprocket_factory.errors import Busy
 from sprocket_factory.observe import log
-from sprocket_factory.settings import Settings
+from sprocket_factory.settings import Settings, read_secret
 
 DATABASE_SETTINGS = (
     "database_url",
@@ -25,7 +24,7 @@ async def opened_database(settings: Settings) -> AsyncIterator[Database]:
     """Give the open database, and say where it is if it is new. Raises Unusable."""
     database = await open_database(
         settings.database_url,
-        password=read_password(settings.database_password_file),
+        password=read_secret(settings.database_password_file),
         must_exist=settings.must_exist,
         connections=settings.database_connections,
         through_proxy=settings.database_through_proxy,
@@ -44,7 +43,7 @@ def place_of(settings: Settings) -> ServerPlace:
     """Return where the database is, for what does not open it as a server does. Raises Unusable."""
     return ServerPlace(
         settings.database_url,
-        read_password(settings.database_password_file),
+        read_secret(settings.database_password_file),
         settings.database_connections,
         settings.database_through_proxy,
     )
@@ -57,11 +56,3 @@ async def _bring_up_to_date(database: Database) -> None:
             log.info("summing up all production by quarter-hour and day, as this version of the time zones has them")
         with suppress(Busy):  # another server does so at this moment, or a write holds the database: look again then
             await database.write(bring_up_to_date, by="start", alone=True)
-
-
-def read_password(file: str) -> str:
-    """Return what the file holds, without the line's end; nothing where no file is named. Raises Unusable."""
-    try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n") if file else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"The password file {file} cannot be read: {error}.") from error

@@ -15,7 +15,7 @@ import asyncpg
 
 from sprocket_factory.database import ServerPlace, without_password
 from sprocket_factory.database.backup_files import partial_beside, put_in_place
-from sprocket_factory.database.checking import MIGRATIONS, NOTHING, Contents
+from sprocket_factory.database.checking import MIGRATIONS, NOTHING, SESSIONS, UNCOUNTED, Contents
 from sprocket_factory.database.migrations import migrations_for
 from sprocket_factory.database.postgresql_archive import read_archive
 from sprocket_factory.database.postgresql_programs import (
@@ -60,7 +60,7 @@ async def back_up_postgresql(place: ServerPlace, target: Path, programs: str) ->
             arguments = [
                 "--format=custom", "--compress=1", "--no-owner", "--no-privileges", "--no-password",
                 "--lock-wait-timeout=30s", f"--snapshot={name}", f"--file={partial}", f"--dbname={address.url}",
-                *(f"--table={table}" for table in tables),
+                *(f"--table={table}" for table in tables), f"--exclude-table-data={SESSIONS}",
             ]  # fmt: skip
             async with running(found["pg_dump"], *arguments, environment=address.environment) as process:
                 _, said = await process.communicate()
@@ -118,6 +118,6 @@ async def count_rows(connection: Connection, tables: list[str]) -> Contents:
     rows = {
         table: int(await connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608 - as migrations name it
         for table in tables
-        if table != MIGRATIONS
+        if table not in UNCOUNTED
     }
     return Contents(int(schema), rows)

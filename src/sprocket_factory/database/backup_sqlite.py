@@ -1,6 +1,6 @@
 """Backups of an SQLite file, taken while a server writes to it, and the way back."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import apsw
@@ -8,6 +8,7 @@ import apsw
 from sprocket_factory.database.backup_files import GivenUp, Stopped, never, partial_beside, put_in_place
 from sprocket_factory.database.checking import (
     MIGRATIONS,
+    SESSIONS,
     Contents,
     another_programs,
     count_rows,
@@ -46,6 +47,8 @@ def back_up_sqlite(source: Path, target: Path, given_up: GivenUp = never) -> Con
 def copy_snapshot(source: Path, target: Path, given_up: GivenUp = never) -> Contents:
     """Copy one snapshot of the source over the target, which nobody uses, and return what that snapshot holds.
 
+    Nobody is signed in there.
+
     The snapshot is held to the end: a copy that follows the source as it changes begins anew whenever somebody writes,
     and never ends beside a busy server. Writers go on meanwhile, and their log grows until the copy is done.
     """
@@ -61,6 +64,9 @@ def copy_snapshot(source: Path, target: Path, given_up: GivenUp = never) -> Cont
                 if given_up():
                     raise Stopped
                 copy_step(copying, target)
+        with suppress(apsw.CorruptError):  # the look at the whole copy tells of it
+            if SESSIONS in tables_of(writer):
+                writer.execute(f"DELETE FROM {SESSIONS}")  # noqa: S608 - a word of ours
         writer.pragma("journal_mode", "delete")  # one file, with nothing beside it
     return contents
 

@@ -25,6 +25,11 @@ MAX_FAULTS = 20
 
 MIGRATIONS = "migrations"
 
+SESSIONS = "sessions"
+
+UNCOUNTED = frozenset({MIGRATIONS, SESSIONS})
+"""Who has signed in is in no backup: what was signed out is not to be revived by one."""
+
 NOT_OURS = ("sqlite_", "_litestream_")
 
 
@@ -130,7 +135,7 @@ def count_rows(connection: apsw.Connection) -> Contents:
     (schema,) = next(connection.execute(f"SELECT coalesce(max(number), 0) FROM {MIGRATIONS}"))  # noqa: S608
     rows = {
         table: next(connection.execute(f'SELECT count(*) FROM "{table}"'))[0]  # noqa: S608 - as the schema has it
-        for table in tables_of(connection) - {MIGRATIONS}
+        for table in tables_of(connection) - UNCOUNTED
     }
     return Contents(schema, rows)
 

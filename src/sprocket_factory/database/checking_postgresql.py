@@ -9,7 +9,7 @@ import asyncpg
 
 from sprocket_factory.database import ServerPlace, without_password
 from sprocket_factory.database.backup_postgresql import Connection, snapshot, tables_there
-from sprocket_factory.database.checking import MIGRATIONS, Condition, Contents, newer_schema
+from sprocket_factory.database.checking import MIGRATIONS, UNCOUNTED, Condition, Contents, newer_schema
 from sprocket_factory.database.postgresql_archive import read_archive
 from sprocket_factory.database.postgresql_programs import find_programs
 from sprocket_factory.errors import Unusable
@@ -50,8 +50,8 @@ async def look_into_postgresql(place: ServerPlace, *, quickly: bool) -> Conditio
         faults += [f"The index {name} is not valid." for (name,) in await connection.fetch(INVALID_INDEXES, tables)]
         if not quickly and not faults:
             faults = await _orphans(connection, tables)
-    del rows[MIGRATIONS]
-    return Condition(Contents(schema, rows), tuple(faults))
+    counted = {table: count for table, count in rows.items() if table not in UNCOUNTED}
+    return Condition(Contents(schema, counted), tuple(faults))
 
 
 async def _count(connection: Connection, table: str, *, quickly: bool) -> int:

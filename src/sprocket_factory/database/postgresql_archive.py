@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sprocket_factory.database.backup_files import BLOCK_BYTES
-from sprocket_factory.database.checking import MIGRATIONS, Contents
+from sprocket_factory.database.checking import MIGRATIONS, UNCOUNTED, Contents
 from sprocket_factory.database.postgresql_programs import complaint, output_of, running
 from sprocket_factory.errors import Unusable
 
@@ -33,7 +33,7 @@ async def read_archive(archive: Path, programs: Mapping[str, str]) -> Contents:
     schema = max(counter.schemas, default=0)
     if not schema:
         raise Unusable(f"{archive} is no backup of ours.", hint="Take another file.")
-    return Contents(schema, {table: count for table, count in counter.rows.items() if table != MIGRATIONS})
+    return Contents(schema, {table: count for table, count in counter.rows.items() if table not in UNCOUNTED})
 
 
 class _RowCounter:

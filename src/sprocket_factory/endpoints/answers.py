@@ -62,3 +62,15 @@ class NoContent:
 
 
 no_content = NoContent()
+
+
+class SeeOther:
+    """An answer that what was asked for is elsewhere; and what else a browser is to keep."""
+
+    def __init__(self, location: str, headers: Sequence[Header] = ()) -> None:
+        self._headers = ((b"location", location.encode("latin-1")), (b"content-length", b"0"), *headers)
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": 303, "headers": self._headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -18,7 +18,7 @@ async def check_request(request: ApiRequest) -> ASGIApp | None:
 
     Raises:
         Unauthenticated: Nobody knows who asks, or the credentials are none.
-        Forbidden: The caller's role does not allow it.
+        Forbidden: The caller's role does not allow it, or a page from elsewhere asks in the caller's name.
         TooMany: Too many wrong keys came from there, or too many requests from this caller.
         Busy: The service has as much to do as it takes.
         NotAcceptable: The caller takes nothing that the endpoint gives.
@@ -40,7 +40,7 @@ async def check_request(request: ApiRequest) -> ASGIApp | None:
             state["quotas"].use(counted_as(caller, request.scope), state)
         caller.check_role(needed)
     known = options.get("parameters", {})
-    if request.scope["query_string"]:
+    if request.scope["query_string"] and "any_parameters" not in options:
         given = check_parameters(given_parameters(request.scope), known)
         if "format" in given:
             return None  # it says what is wanted, whatever Accept says

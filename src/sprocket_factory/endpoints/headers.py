@@ -24,7 +24,9 @@ DATA: tuple[Header, ...] = (
 )
 """What goes out with everything whose route does not name other `headers`."""
 
-SECRET: tuple[Header, ...] = tuple((b"cache-control", b"no-store") if header is PRIVATE else header for header in DATA)
+NOWHERE: Header = (b"cache-control", b"no-store")
+
+SECRET: tuple[Header, ...] = tuple(NOWHERE if header is PRIVATE else header for header in DATA)
 """For what is shown once, and is to be kept nowhere."""
 
 PAGE: tuple[Header, ...] = (
@@ -96,3 +98,15 @@ def read_origins(text: str) -> frozenset[bytes]:
                 hint="Name each as in --cors-origins https://board.example,http://localhost:3000.",
             )
     return frozenset(origin.encode() for origin in origins)
+
+
+def check_public_url(text: str) -> None:
+    """Raise Unusable unless it is one origin, or nothing."""
+    try:
+        is_one = len(read_origins(text)) <= 1
+    except Unusable:
+        is_one = False
+    if not is_one:
+        raise Unusable(
+            f"--public-url cannot be {shown(text)}.", hint="It is like https://sprockets.example, without a path."
+        )

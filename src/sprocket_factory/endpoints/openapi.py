@@ -19,7 +19,7 @@ from sprocket_factory.endpoints.parameters import TIME
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, Kind
 from sprocket_factory.endpoints.problems import Problem
 from sprocket_factory.endpoints.reading import JSON, MERGE_PATCH
-from sprocket_factory.endpoints.routing import BASE_PATH
+from sprocket_factory.endpoints.routing import BASE_PATH, CREDENTIALS
 from sprocket_factory.entities import MAX_ID
 
 PROBLEM_JSON = "application/problem+json"
@@ -155,7 +155,7 @@ def describe_api(app: Litestar) -> Document:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key of this service."}},
+            "securitySchemes": CREDENTIALS,
             "headers": {name: {"description": text, "schema": TEXT} for name, text in RESPONSE_HEADERS.items()},
             "responses": _problem_responses(schema_of[Problem]),
         },
@@ -204,7 +204,7 @@ def _operation(path: str, handler: HTTPRouteHandler, method: str, schema_of: dic
             **{str(kind.status): {"$ref": f"#/components/responses/{kind.status}"} for kind in problems},
         },
         "x-role": handler.opt["role"],
-        "security": [{"key": []}],
+        "security": [{name: []} for name in CREDENTIALS],
         "x-problems": [kind.slug for kind in problems],
     }
     if method in {"GET", "HEAD"}:

@@ -3,6 +3,7 @@
 A page needs no script to be read; what scripts add is in board/board.js. Nothing on it comes from elsewhere.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from urllib.parse import quote
 
@@ -10,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar.types import Scope
 
 from sprocket_factory.access.callers import ANONYMOUS, RANKS, Caller
+from sprocket_factory.access.sessions import SESSION, write_cookie
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
-from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, get
+from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, get, post
 from sprocket_factory.entities.instant import to_text
 
 HTML = b"text/html; charset=utf-8"
@@ -48,10 +50,22 @@ pages.filters["instant"] = to_text
 page = partial(get, media_types=("text/html",), headers=BOARD, page=True)
 """As `get`, for a page of the board: who may not see it is asked to sign in, and refusals are pages as well."""
 
+post_page = partial(post, media_types=("text/html",), headers=BOARD, page=True)
+"""As `page`, for what a form on a page sends."""
 
-def render(request: ApiRequest, template: str, **context: object) -> Answer:
-    """Return a page. Its template also knows who looks at it, what they may, and where it is."""
-    return Answer(_rendered(request.scope, template, context), media_type=HTML, headers=[(b"vary", b"cookie")])
+
+def render(
+    request: ApiRequest, template: str, *, status: int = 200, headers: Sequence[Header] = (), **context: object
+) -> Answer:
+    """Return a page. Its template also knows who looks at it, and what they may."""
+    body = _rendered(request.scope, template, context)
+    own = [(b"vary", b"cookie"), *stale_cookie(request.scope), *headers]
+    return Answer(body, status=status, media_type=HTML, headers=own)
+
+
+def stale_cookie(scope: Scope) -> list[Header]:
+    """Return what takes away a cookie that is good for nothing any more, if one came."""
+    return [write_cookie(scope, SESSION, "", 0)] if "has_stale_cookie" in scope["state"] else []
 
 
 def is_page(scope: Scope) -> bool:
@@ -63,7 +77,7 @@ def is_page(scope: Scope) -> bool:
 def sign_in_address(scope: Scope) -> str:
     """Return where to sign in, to come back here."""
     query = scope["query_string"].decode("latin-1")
-    here = scope["path"] + ("?" + query if query else "")
+    here = scope["raw_path"].decode("latin-1") + ("?" + query if query else "")
     return SIGN_IN if here == "/" else f"{SIGN_IN}?next={quote(here, safe='/')}"
 
 

@@ -39,8 +39,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         403,
         "This key may not do that",
         "The role of the key or token does not allow it, it is limited to other factories, or it is a token that gives"
-        " no role here. Nothing of it was done.",
-        "GET /me says what it may do. An administrator can give out one that may do more.",
+        " no role here. Or a cookie came with it, and no page of this service did. Nothing of it was done.",
+        "GET /me says what it may do. An administrator can give out one that may do more. A program sends a key.",
     ),
     errors.NotFound: Kind(
         "not-found",

@@ -1,6 +1,7 @@
 """The one body in which every refusal leaves, ours and the framework's: RFC 9457."""
 
 import os
+import re
 from http import HTTPStatus
 
 import msgspec
@@ -9,8 +10,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory import errors
 from sprocket_factory.endpoints.headers import DATA
-from sprocket_factory.endpoints.pages import HTML, is_page, refusal_page, sign_in_address
+from sprocket_factory.endpoints.pages import HTML, is_page, refusal_page, sign_in_address, stale_cookie
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
+from sprocket_factory.entities.key import PREFIX
 from sprocket_factory.observe import log, request_id_of, security_log
 from sprocket_factory.observe_metrics import problems
 
@@ -52,6 +54,8 @@ UNAVAILABLE = 503
 
 for _kind in ALL_KINDS:
     problems.labels(_kind.slug)  # a counter that begins with its first problem could not be seen to grow by it
+
+_KEY = re.compile(rf"{PREFIX}[\w-]+")
 
 _BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED) if kind.status != UNAVAILABLE}
 
@@ -108,7 +112,7 @@ def _refused_by_litestar(scope: Scope, exception: HTTPException) -> ProblemAnswe
     detail = exception.detail
     match exception.status_code:
         case 404:
-            detail = f"Nothing is at {errors.shown(scope['path'])}. GET /openapi.json lists every path."
+            detail = f"Nothing is at {errors.shown(told_path(scope))}. GET /openapi.json lists every path."
         case 405:
             detail = f"{scope.get('method')} does not work here. The header Allow names what does."
     return _response(scope, kind, detail, dict(exception.headers or {}))
@@ -117,7 +121,7 @@ def _refused_by_litestar(scope: Scope, exception: HTTPException) -> ProblemAnswe
 def _unforeseen(scope: Scope, exception: Exception) -> ProblemAnswer:
     """Answer what nobody foresaw: the caller learns the request's id, the log everything."""
     request_id = request_id_of(scope)
-    log.error("nobody foresaw this", path=scope["path"], exc_info=exception)
+    log.error("nobody foresaw this", path=told_path(scope), exc_info=exception)
     return _response(scope, INTERNAL, f"The log knows more under the request id {request_id}.", {})
 
 
@@ -159,10 +163,11 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
     faults_total: int | None = None,
     cause: BaseException | None = None,
 ) -> ProblemAnswer:
-    _note(scope, kind, detail, cause)
+    note_problem(scope, kind, detail, cause)
     if _is_left_unread(scope):
         headers["connection"] = "close"
     if is_page(scope):
+        headers |= {name.decode(): value.decode() for name, value in stale_cookie(scope)}
         if kind is KINDS[errors.Unauthenticated]:
             return ProblemAnswer(SEE_OTHER, b"", headers | {"location": sign_in_address(scope)}, HTML)
         return ProblemAnswer(kind.status, refusal_page(scope, kind.status, kind.title, detail), headers, HTML)
@@ -171,7 +176,7 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
         title=kind.title,
         status=kind.status,
         detail=detail,
-        instance=scope["path"],
+        instance=told_path(scope),
         request_id=request_id_of(scope),
         errors=faults,
         errors_total=faults_total,
@@ -179,8 +184,14 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
     return ProblemAnswer(kind.status, msgspec.json.encode(problem), headers)
 
 
-def _note(scope: Scope, kind: Kind, detail: str, cause: BaseException | None) -> None:
-    """Let the line of the request say why; where the storage failed, also what it said."""
+def told_path(scope: Scope) -> str:
+    """Return the path that was asked for, without a key that may stand in it: the link of a screen has one."""
+    path: str = scope["path"]
+    return _KEY.sub(f"{PREFIX}...", path) if PREFIX in path else path
+
+
+def note_problem(scope: Scope, kind: Kind, detail: str, cause: BaseException | None = None) -> None:
+    """Count it. Let the line of the request say why; where the storage failed, also what it said."""
     problems.labels(kind.slug).inc()
     told = repr(cause) if cause is not None and kind.status >= INTERNAL.status else ""
     scope["state"]["refusal"] = (kind.slug, detail, told)

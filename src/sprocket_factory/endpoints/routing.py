@@ -7,6 +7,7 @@ Litestar keeps these as the handler's `opt`; openapi.py and checks.py read them 
 - `media_types`: in which media types it can be given; JSON where nothing is said.
 - `reads`: the type of the body, or a type for each media type.
 - `parameters`: the query parameters, each with its schema.
+- `any_parameters`: whether there may be others, which say nothing here.
 - `refuses`: the refusals beyond those that any endpoint may give.
 - `headers`: what its answers tell browsers, where that is not headers.DATA.
 - `even_if_busy`: whether it is answered where there is too much to do: what tells how the service is.
@@ -22,6 +23,7 @@ from litestar import Request, route
 from litestar.enums import HttpMethod
 
 from sprocket_factory.access.callers import Caller, Callers
+from sprocket_factory.access.sessions import SESSION, Sessions
 from sprocket_factory.database import Database, Transaction
 from sprocket_factory.endpoints.conditions import expected_of
 from sprocket_factory.endpoints.reading import JSON, read_id
@@ -31,6 +33,18 @@ from sprocket_factory.errors import NotFound
 from sprocket_factory.observe import request_id_of
 
 BASE_PATH = "/sprocketFactory/v1"
+
+CREDENTIALS: dict[str, dict[str, str]] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key of this service, or an access token."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": f"__Host-{SESSION}",
+        "description": f"What signing in at /sign-in gives to a browser; without TLS it is called {SESSION}. It lets"
+        " nothing be written but by pages of this service itself.",
+    },
+}
+"""How a caller says who it is, as OpenAPI has it."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -79,6 +93,12 @@ class ApiRequest(Request[Any, Any, Any]):
         """What finds out who asks."""
         callers: Callers = self.scope["state"]["callers"]
         return callers
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who has signed in."""
+        sessions: Sessions = self.scope["state"]["sessions"]
+        return sessions
 
     def id_in_path(self, name: str, refusal: Callable[[str], NotFound]) -> int:
         """Return the id in the path under this name. Raises the given NotFound where it is none."""

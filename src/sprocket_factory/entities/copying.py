@@ -54,7 +54,7 @@ TABLES = (
     ),
 )
 """Everything that is kept, each table behind those that it refers to. A new table is copied once it is named here.
-Roll-ups follow from production, and are made anew."""
+Roll-ups follow from production, and are made anew. Sessions stay where they are: everybody signs in again."""
 
 
 class Difference(NamedTuple):
