@@ -205,6 +205,7 @@ class Service:
     async def _finish(self) -> None:
         """Let what is under way come to its end, as uvicorn does; but uvicorn looks for it ten times a second only."""
         state = self._server.server_state
+        self._server.end_endless()
         for server in self._server.servers:
             server.close()
         for connection in list(state.connections):

@@ -23,6 +23,7 @@ METHODS = {
     "/production/{factory_id}": ["get", "head"],
     "/production/{factory_id}/{time}": ["get", "head", "put", "patch", "delete"],
     "/attainment": ["get", "head"],
+    "/events": ["get", "head"],
     "/keys": ["get", "head", "post"],
     "/keys/{key_id}": ["get", "head", "delete"],
     "/changes": ["get", "head"],
@@ -324,7 +325,7 @@ def test_every_parameter_of_a_list_is_described(api: Document) -> None:
 
 
 def test_every_parameter_of_another_operation_is_described(api: Document) -> None:
-    """POST and DELETE of production, attainment and drawings take a few, some of them required; nothing else does."""
+    """Writes of production, attainment, events and drawings take a few, some of them required; nothing else does."""
     production = f"{BASE_PATH}/production"
     drawing = f"{BASE_PATH}/sprockets/{{sprocket_id}}/drawing"
     sums = dict.fromkeys(["by", "factory_id", "factory_id__in", "time__gte", "time__lt", "format", "cumulated"], False)
@@ -335,6 +336,8 @@ def test_every_parameter_of_another_operation_is_described(api: Document) -> Non
         (drawing, "head"): {"format": False},
         (production, "post"): {"on_conflict": False, "dry_run": False},
         (production, "delete"): {"factory_id": True, "time__gte": True, "time__lt": True, "dry_run": False},
+        (f"{BASE_PATH}/events", "get"): {"last_event_id": False},
+        (f"{BASE_PATH}/events", "head"): {"last_event_id": False},
         (f"{BASE_PATH}/attainment", "get"): sums,
         (f"{BASE_PATH}/attainment", "head"): sums,
     } == {
@@ -345,10 +348,12 @@ def test_every_parameter_of_another_operation_is_described(api: Document) -> Non
 
 
 def test_every_header_that_is_listened_to_is_described(api: Document) -> None:
-    """Reads take If-None-Match, POSTs but of keys an Idempotency-Key, and what writes to one thing both conditions."""
+    """Reads take If-None-Match, unless they have no end, POSTs but of keys an Idempotency-Key, single things both."""
     expected: dict[tuple[str, str], set[str]] = {}
     for path, method in OPERATIONS:
         match method:
+            case "get" | "head" if path == f"{BASE_PATH}/events":
+                expected[path, method] = {"Last-Event-ID"}
             case "get" | "head":
                 expected[path, method] = {"If-None-Match"}
             case "post" if path == f"{BASE_PATH}/keys":
@@ -447,16 +452,17 @@ def test_every_success_is_described_by_what_it_gives(api: Document) -> None:
         ("/me", "get", "200"): {"application/json": reference_to("Me")},
         ("/sprockets/{sprocket_id}/geometry", "get", "200"): {"application/json": reference_to("Geometry")},
         ("/sprockets/{sprocket_id}/drawing", "get", "200"): {"image/svg+xml": TEXT, "image/vnd.dxf": TEXT},
+        ("/events", "get", "200"): {"text/event-stream": TEXT},
     }
 
     assert expected == given
 
 
 def test_what_is_known_already_is_described_without_a_body(api: Document) -> None:
-    """Whatever is read may be answered with 304, and nothing else may."""
+    """Whatever has an end and is read may be answered with 304, and nothing else may."""
     known = {place: operation["responses"].get("304") for place, operation in operations(api).items()}
 
-    assert {place for place in OPERATIONS if place[1] in {"get", "head"}} == {
+    assert {place for place in OPERATIONS if place[1] in {"get", "head"} and "/events" not in place[0]} == {
         place for place, response in known.items() if response and "content" not in response
     }
     assert OPERATIONS == known.keys()
@@ -551,6 +557,8 @@ def test_every_refusal_is_described_as_the_one_body(api: Document) -> None:
         (422, "GET", "/attainment", {"params": {"by": "minute"}}),
         (200, "GET", "/attainment", {"headers": {"Accept": "image/svg+xml"}}),
         (422, "GET", "/attainment", {"params": {"cumulated": "true"}}),
+        (200, "HEAD", "/events", {}),
+        (422, "GET", "/events", {"params": {"last_event_id": "x"}}),
         (200, "GET", "/me", {}),
         (304, "GET", "/me", {"headers": {"If-None-Match": "*"}}),
         (401, "GET", "/me", {"headers": {"Authorization": "Bearer nothing"}}),

@@ -260,7 +260,7 @@ def test_a_preflight_names_what_may_be_done_there(service: Service, path: str, m
     }
     with caller(service) as nobody:
         answer = nobody.options(path, headers=headers)
-    allowed = "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id"
+    allowed = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, x-request-id"
 
     assert (204, BOARD, methods) == (
         answer.status_code,

@@ -48,6 +48,7 @@ LEAST_ROLES: dict[str, dict[str, str]] = {
     "/production": {"GET": "viewer", "HEAD": "viewer", "POST": "operator", "DELETE": "engineer"},
     "/production/{factory_id}": {"GET": "viewer", "HEAD": "viewer"},
     "/attainment": {"GET": "viewer", "HEAD": "viewer"},
+    "/events": {"GET": "viewer", "HEAD": "viewer"},
     "/production/{factory_id}/{time}": {
         "GET": "viewer",
         "HEAD": "viewer",
@@ -231,7 +232,9 @@ def test_fault_32_what_a_role_may_not_do_is_refused(people: People, who: str, me
 )
 def test_fault_32_what_a_role_may_do_is_not_refused(allowed_people: People, who: str, method: str, path: str) -> None:
     """It is done, or 404 or 409 where somebody was first."""
-    answer = allowed_people[who].request(method, path.format(**PATH_PARTS), **PARTS.get((method, path), {}))
+    url, parts = path.format(**PATH_PARTS), PARTS.get((method, path), {})
+    with allowed_people[who].stream(method, url, **parts) as answer:
+        pass  # some answers have no end
 
     assert answer.status_code in {200, 201, 204, 404, 409}
 

@@ -202,6 +202,7 @@ def document(service: Service, admin: Client) -> schemathesis.BaseSchema:
     hold(admin)
     loaded = admin.get(f"{service.address}/openapi.json").json()
     complete(loaded)
+    del loaded["paths"][f"{BASE_PATH}/events"]  # they have no end to wait for; test_events.py tries them
     auth = {"openapi": {"key": {"bearer": secret_of(admin)}}}
     config = schemathesis.Config.from_dict(CONFIG | {"base-url": service.address, "auth": auth})
     document = schemathesis.openapi.from_dict(loaded, config=config)

@@ -99,6 +99,10 @@ FIGURES = {
         "each read gives what was acknowledged before it began, or later: SQLite, and two servers on PostgreSQL",
         by_tests("test_history.py", full={"HISTORY_CALLS": 40_000}, quick={"HISTORY_CALLS": 1500}),
     ),
+    "events": Figure(
+        "followers cut off again and again during 10,000 writes: nothing missed, nothing twice, on both engines",
+        by_tests("test_events_missed.py", full={"EVENT_WRITES": 10_000}, quick={"EVENT_WRITES": 600}),
+    ),
     "failover": Figure(
         "primary killed or cut off under load, standby promoted: none lost, two servers find the new one by themselves",
         by_tests(

@@ -19,6 +19,8 @@ from sprocket_factory.endpoints.board import board_handlers
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.docs import docs_handlers
 from sprocket_factory.endpoints.drawings import drawings
+from sprocket_factory.endpoints.events import events
+from sprocket_factory.endpoints.events_tail import Feed
 from sprocket_factory.endpoints.factories import factories
 from sprocket_factory.endpoints.headers import check_public_url, protect_answers, read_origins
 from sprocket_factory.endpoints.keys import keys
@@ -42,7 +44,17 @@ if TYPE_CHECKING:
     from sprocket_factory.access.oidc import Issuer
     from sprocket_factory.access.oidc_sign_in import IssuerSignIn
 
-API: list[HTTPRouteHandler | Router] = [sprockets, drawings, factories, production, attainment, keys, changes, get_me]
+API: list[HTTPRouteHandler | Router] = [
+    sprockets,
+    drawings,
+    factories,
+    production,
+    attainment,
+    events,
+    keys,
+    changes,
+    get_me,
+]
 """What stands under the base path."""
 
 
@@ -67,6 +79,7 @@ def build_app(settings: Settings, database: Database, stopping: asyncio.Event | 
         issuer_sign_in=issuer_sign_in(settings, issuer),
         quotas=Quotas(settings.max_requests_per_minute) if settings.max_requests_per_minute else None,
         listers=Listers(settings.max_lists, settings.list_seconds),
+        feed=Feed(database, settings.max_event_clients),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
         running=set(),
     )

@@ -143,7 +143,7 @@ def _tell(  # noqa: PLR0913, PLR0917 - what there is to say of a request, by its
     is_whole: bool,  # noqa: FBT001
 ) -> None:
     """Count a request, and write its line."""
-    count_request(method, route, status, seconds)
+    count_request(method, route, status, state.get("seconds_to_begin", seconds))
     level = _level(route, status)
     if level < access_log.least:
         return

@@ -33,13 +33,16 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter beg
 counted = CollectorRegistry()
 
 
-class InFlight:
-    """How many requests are being answered. A Gauge of the library's would take a lock for each."""
+class Tally:
+    """How many there are just now. A Gauge of the library's would take a lock each time."""
 
     count = 0
 
 
-in_flight = InFlight()
+in_flight = Tally()
+"""Requests that are being answered, those of event clients among them."""
+
+event_clients = Tally()
 
 request_seconds = Histogram(
     "sprocket_http_request_duration_seconds",
@@ -49,7 +52,10 @@ request_seconds = Histogram(
     registry=counted,
 )
 Gauge("sprocket_http_requests_in_flight", "Requests that are being answered.", registry=counted).set_function(
-    lambda: in_flight.count
+    lambda: in_flight.count - event_clients.count
+)
+Gauge("sprocket_event_clients", "Clients that follow /events.", registry=counted).set_function(
+    lambda: event_clients.count
 )
 problems = Counter(
     "sprocket_http_problems", "Answers that were refusals, by the slug of /problems/....", ("slug",), registry=counted

@@ -205,7 +205,12 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Stop once the requests under way are done."""
+        self.end_endless()
         self.should_exit = True
+
+    def end_endless(self) -> None:
+        """End the answers that have no end of their own: nobody waits for them."""
+        self.server_state.endless.end()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,9 +9,10 @@ import re
 from typing import Any, Literal, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from sprocket_factory.endpoints.endless import ENDLESS, Endless
 from sprocket_factory.endpoints.problems import unasked_answer
 from sprocket_factory.endpoints.reading import REFUSAL
 from sprocket_factory.errors import Busy, Refusal, Stalled, TooLarge, Unreadable
@@ -46,6 +47,7 @@ class State(ServerState):
         """Those with nothing to answer just now, from the one that waits longest."""
         self.sending: set[LimitedProtocol] = set()
         """Those who are being answered and whose body is still on its way."""
+        self.endless = Endless()
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -58,6 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self._limits = self.server_state.limits
         self._large = min(LARGE_PIECE, self._limits.max_header_bytes)
+        self._running: RequestResponseCycle | None = None
         self._phase: Phase = "waiting"
         self._seconds = 0
         self._is_over = False
@@ -85,6 +88,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.server_state.waiting.pop(self, None)
         self.server_state.sending.discard(self)
         super().connection_lost(exc)
+        # Uvicorn tells the last request alone, and an answer before it would go on to nobody.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def make_room(self) -> None:
         """End a connection that waits, for somebody who has something to ask."""
@@ -233,18 +240,24 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_one_too_many():
             refusal = Busy("The service has as much to do as it can.", hint="Try again in a moment.")
             cast("dict[str, Any]", self.scope)[REFUSAL] = refusal
+        cast("dict[str, Any]", self.scope)[ENDLESS] = self.server_state.endless
         super().on_headers_complete()
         self.cycle.__class__ = Cycle  # uvicorn asks nobody which one to make
         self._phase = "body"
         self.server_state.waiting.pop(self, None)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _size_of_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _is_one_too_many(self) -> bool:
         self._is_over = self._is_over and len(self.connections) > self._limits.max_connections
-        # A body that is still coming keeps nobody from being served.
-        return self._is_over or len(self.tasks) - len(self.server_state.sending) >= self._limits.max_requests
+        # A body that is still coming keeps nobody from being served, nor does an answer that goes on for ever.
+        under_way = len(self.tasks) - len(self.server_state.sending) - len(self.server_state.endless)
+        return self._is_over or under_way >= self._limits.max_requests
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body. What comes after a refusal is let go of, and a sender who goes on is cut off."""

@@ -88,7 +88,8 @@ class CorkedTransport:
             self._held.clear()
             self._written_bytes += self._held_bytes
             self._held_bytes = 0
-            self._transport.write(data)
+            if not self._transport.is_closing():  # its reader may have gone since
+                self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -74,6 +74,9 @@ class Settings:
         8, "Whole lists being read at once, at most, for each worker; half of them by one caller.", least=1, most=1000
     )
     list_seconds: int = _setting(600, "How long a whole list may take to be read.", least=1)
+    max_event_clients: int = _setting(
+        500, "Clients that follow the events at once, at most, for each worker; half of them one caller.", least=1
+    )
     head_seconds: int = _setting(10, "How long a request's line and headers may take to come.", least=1)
     keep_alive_seconds: int = _setting(75, "How long a connection may wait for a request.", least=1)
     stalled_seconds: int = _setting(

@@ -68,6 +68,7 @@ MAX_PORT = 65535
     "max_wrong_keys",
     "max_lists",
     "list_seconds",
+    "max_event_clients",
     "head_seconds",
     "keep_alive_seconds",
     "stalled_seconds",

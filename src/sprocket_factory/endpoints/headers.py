@@ -51,7 +51,7 @@ EXPOSED = (
 PREFLIGHT: tuple[Header, ...] = (
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id",
+        b"authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, x-request-id",
     ),
     (b"access-control-max-age", b"600"),
 )

@@ -15,7 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from sprocket_factory import __version__, errors
-from sprocket_factory.endpoints.parameters import TIME
+from sprocket_factory.endpoints.parameters import EVENT_ID, TIME
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, Kind
 from sprocket_factory.endpoints.problems import Problem
 from sprocket_factory.endpoints.reading import JSON, MERGE_PATCH
@@ -53,6 +53,7 @@ REQUEST_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "Do it once: a repetition within 24 hours gets the first answer again.",
         {"type": "string", "pattern": "^[ -~]{1,255}$"},
     ),
+    "Last-Event-ID": ("Go on behind the event with this id.", EVENT_ID),
 }
 
 KNOWN_VERSION = "Answer with 304 where this is the version; what is no list of ETags is no version."
@@ -207,7 +208,7 @@ def _operation(path: str, handler: HTTPRouteHandler, method: str, schema_of: dic
         "security": [{name: []} for name in CREDENTIALS],
         "x-problems": [kind.slug for kind in problems],
     }
-    if method in {"GET", "HEAD"}:
+    if method in {"GET", "HEAD"} and "endless" not in handler.opt:
         operation["responses"]["304"] = {"description": "The caller has this version already."}
     if description:
         operation["description"] = description.replace("\n", " ")
@@ -222,7 +223,7 @@ def _operation(path: str, handler: HTTPRouteHandler, method: str, schema_of: dic
 def _success(handler: HTTPRouteHandler, status: int, method: str, schema_of: dict[Any, Document]) -> Document:
     given = _gives(handler)[status]
     names = ["X-Request-ID", "RateLimit", "RateLimit-Policy"]
-    names += ["ETag"] if given is not None else []
+    names += ["ETag"] if given is not None and "endless" not in handler.opt else []
     names += ["Location"] if status == CREATED else []
     names += ["Idempotent-Replayed"] if "once" in handler.opt else []
     names += ["Link", "X-Total-Count"] if "limit" in handler.opt.get("parameters", ()) else []
@@ -257,9 +258,11 @@ def _parameters(path: str, handler: HTTPRouteHandler, method: str) -> Iterator[D
         yield parameter
     headers = ["If-Match", "If-None-Match"] if "conditional" in handler.opt else []
     headers += ["Idempotency-Key"] if "once" in handler.opt else []
-    headers += ["If-None-Match"] if method in {"GET", "HEAD"} else []
+    headers += ["If-None-Match"] if method in {"GET", "HEAD"} and "endless" not in handler.opt else []
+    headers += ["Last-Event-ID"] if "endless" in handler.opt else []
     for name in headers:
-        description, schema = REQUEST_HEADERS[name] if method in WRITING else (KNOWN_VERSION, TEXT)
+        is_known = method not in WRITING and name == "If-None-Match"
+        description, schema = (KNOWN_VERSION, TEXT) if is_known else REQUEST_HEADERS[name]
         yield {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 

@@ -21,6 +21,8 @@ TIME: Schema = {
         {"type": "number", "minimum": EARLIEST // SECOND, "description": "Seconds since 1970."},
     ]
 }
+EVENT_ID: Schema = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,18})(\.[1-9][0-9]{0,9})?$"}
+
 BOOLEAN: Schema = {"type": "boolean", "default": False}
 
 _LOST_PLUS = re.compile(r" (?=[0-9]{2}:[0-9]{2}$)", re.ASCII)

@@ -11,6 +11,7 @@ Litestar keeps these as the handler's `opt`; openapi.py and checks.py read them 
 - `refuses`: the refusals beyond those that any endpoint may give.
 - `headers`: what its answers tell browsers, where that is not headers.DATA.
 - `even_if_busy`: whether it is answered where there is too much to do: what tells how the service is.
+- `endless`: whether the answer goes on until its reader leaves. It has no version, and Last-Event-ID is listened to.
 - `conditional`, `once`: whether If-Match and If-None-Match, or Idempotency-Key, are listened to.
 """
 

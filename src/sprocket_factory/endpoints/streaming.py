@@ -84,7 +84,7 @@ class _Streamed:
         loop = asyncio.get_running_loop()
         seconds = scope["state"]["listers"].seconds
         ends_at = loop.time() + seconds
-        watching = asyncio.ensure_future(_watch(receive))
+        watching = asyncio.ensure_future(watch_reader(receive))
         try:
             async for body in self._bodies():
                 if watching.done():
@@ -106,7 +106,7 @@ class _Streamed:
             yield self._format.rows(chunk, first=False)
 
 
-async def _watch(receive: Receive) -> None:
+async def watch_reader(receive: Receive) -> None:
     """Return once the reader has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

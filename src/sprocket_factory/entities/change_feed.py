@@ -51,10 +51,12 @@ async def read_feed(db: Database, after: int, limit: int) -> list[Change]:
         return changes[1:]
     # The one that is known is gone, or never was. Ids up to `last` are visible once all have been put in order again.
     last = await db.last_id("changes")
+    if after > last:
+        raise NotKept
     await complete_changes(db)
     changes = await _read_from(db, after + 1, limit)
     first = changes[0].id if changes else last + 1
-    if not first - 1 <= after <= last:
+    if after < first - 1:
         raise NotKept
     return changes
 
