@@ -8,6 +8,8 @@ LONGEST_FIRST = (
     "test_model.py",
     "test_outages.py",
     "test_engines_agree.py",
+    "test_kills.py",
+    "test_history.py",
     "test_copy.py",
     "test_sqlite.py",
     "test_first_start.py",

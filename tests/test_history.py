@@ -22,7 +22,7 @@ from attainments import add_factory_in
 from harness import Client, Program, a_sprocket
 from sprocket_factory.database import is_postgresql
 
-CALLS = int(os.environ.get("HISTORY_CALLS", "1500"))
+CALLS = int(os.environ.get("HISTORY_CALLS", "800"))
 
 SEED = 20_210_121
 

@@ -22,6 +22,7 @@ NOT_PROVED = "[red]With synchronous=NORMAL nothing was lost: the simulated disk 
 def read_options() -> Namespace:
     """Return what was asked for on the command line."""
     parser = build_parser("Try what is promised, and print each figure beside its target.")
+    # Without any, argparse looks for the empty list among the choices.
     parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], help="only these", metavar="figure")
     parser.add_argument("--quick", action="store_true", help="each in a small form: all in two minutes")
     parser.add_argument(
@@ -78,7 +79,7 @@ def main() -> int:
     """Try what was asked for and return the exit code."""
     options = read_options()
     names = choose(options)
-    trial = Trial(options.folder, options.quick, options.minutes, "normal" if options.prove else "full")
+    trial = Trial(options.folder, options.quick, options.minutes, options.prove)
     if options.quick:
         console.print("In a small form: fewer than the targets name.")
     loads = [name for name in names if FIGURES[name].is_load]

@@ -16,8 +16,8 @@ class Trial(NamedTuple):
     minutes: float
     """How long the hour of mixed load is."""
 
-    synchronous: str
-    """SQLite's setting under the power cuts; the service's is `full`."""
+    is_weakened: bool
+    """Sync less than the service does, to see that this shows."""
 
 
 class Result(NamedTuple):
