@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 
 from sprocket_factory.database import Block, Reader, Row, Transaction, Value
 from sprocket_factory.entities.calendar import quarter_slots, slot_of, tzdata_version, zone_of
-from sprocket_factory.entities.instant import EARLIEST, LATEST
 
 BLOCK_QUARTERS = 1000
 
@@ -72,8 +71,21 @@ async def rebuild(tx: Transaction, factory_id: int, time_zone: str) -> None:
     """Make all of a factory's sums anew: its days begin elsewhere now. It has to be locked, so that nobody writes."""
     for table in ("production_quarters", "production_days"):
         await tx.run(f"DELETE FROM {table} WHERE factory_id = :factory_id", factory_id=factory_id)
-    await hold_span(tx, factory_id, time_zone, EARLIEST, LATEST)
-    await recount_touched(tx)
+    zone = zone_of(time_zone)
+    cut: list[tuple[int, int, int]] = []
+    async with aclosing(tx.chunks(_SUM_QUARTERS.format(quarter=tx.quarter), factory_id=factory_id)) as chunks:
+        async for chunk in chunks:
+            whole = []
+            for quarter, *sums in chunk:
+                first, *others = quarter_slots(zone, quarter)
+                if others:
+                    cut += [first, *others]
+                else:
+                    whole.append((factory_id, *first, *sums))
+            await tx.fill("production_quarters", _SLOT_COLUMNS, whole)
+    for day, start, until in cut:
+        await tx.run(_RECOUNT_SLOT, factory_id=factory_id, day=day, start=start, until=until)
+    await tx.run(_SUM_DAYS, factory_id=factory_id)
 
 
 async def are_up_to_date(db: Reader) -> bool:
@@ -101,8 +113,10 @@ async def bring_up_to_date(tx: Transaction) -> int:
     return len(factories)
 
 
-_INSERT_SLOTS = """
-INSERT INTO production_quarters (factory_id, day, start, until, actual, goal, records, first, last)"""
+_SLOT_COLUMNS = ("factory_id", "day", "start", "until", "actual", "goal", "records", "first", "last")
+
+_INSERT_SLOTS = f"""
+INSERT INTO production_quarters ({", ".join(_SLOT_COLUMNS)})"""
 
 _INSERT_DAYS = """
 INSERT INTO production_days (factory_id, day, actual, goal, records, first, last)"""
@@ -140,6 +154,12 @@ ON CONFLICT (factory_id, day, start) DO UPDATE SET ({_SUMS}) = ({_COUNTED})"""
 _RECOUNT_DAY = f"""{_INSERT_DAYS}
 SELECT CAST(:factory_id AS bigint), CAST(:day AS bigint), {_COUNT_SLOTS} WHERE factory_id = :factory_id AND day = :day
 ON CONFLICT (factory_id, day) DO UPDATE SET ({_SUMS}) = ({_COUNTED})"""
+
+_SUM_QUARTERS = f"""
+SELECT {{quarter}} AS quarter, {_COUNT_RECORDS} WHERE factory_id = :factory_id GROUP BY quarter"""
+
+_SUM_DAYS = f"""{_INSERT_DAYS}
+SELECT factory_id, day, {_COUNT_SLOTS} WHERE factory_id = :factory_id GROUP BY factory_id, day"""
 
 _RECOUNT_SLOTS = f"""
 UPDATE production_quarters AS slots SET ({_SUMS}) = (
