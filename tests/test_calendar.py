@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from attainments import EPOCH, MICROSECOND, ODD_ZONES, told, zone_named
 from sprocket_factory.entities.calendar import (
+    By,
     day_of,
     first_day_of,
     last_day_of,
@@ -19,11 +20,15 @@ from sprocket_factory.entities.calendar import (
     slot_of,
     slots_of,
     span_of_day,
+    span_of_days,
     span_of_hour,
+    spans_between,
     to_local_text,
     whole_days,
     zone_of,
 )
+
+LONGER: tuple[By, By] = ("week", "month")
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -102,6 +107,24 @@ def test_an_hour_is_a_run_of_one_date_one_hour_and_one_offset(name: str) -> None
             if local.replace(minute=0) not in edges:
                 key = (local.date(), local.hour, local.utcoffset())
                 assert expected[key] == span_of_hour(zone_of(name), instant_of(moment))
+
+
+@odd_zones
+def test_the_calendar_between_two_instants_is_whole(name: str) -> None:
+    """Every hour, day, week and month that has an instant from the one up to the other, in order and each once."""
+    zone = zone_of(name)
+    for minutes in minutes_around(name):
+        since, until = instant_of(minutes[1000][0]), instant_of(minutes[-1000][0])
+        inside = minutes[1000:-1000]
+        within = {(local.date(), local.hour, local.utcoffset()): moment for moment, local in inside}
+        hours = sorted(span_of_hour(zone, instant_of(moment)) for moment in within.values())
+        days = sorted({(local.date() - date(1970, 1, 1)).days for _, local in inside})
+
+        assert hours == list(spans_between(zone, "hour", since, until))
+        assert [span_of_day(zone, day) for day in days] == list(spans_between(zone, "day", since, until))
+        for by in LONGER:
+            parts = sorted({(first_day_of(by, day), last_day_of(by, day)) for day in days})
+            assert [span_of_days(zone, *part) for part in parts] == list(spans_between(zone, by, since, until))
 
 
 @odd_zones

@@ -183,6 +183,22 @@ def to_local_text(zone: ZoneInfo, instant: int) -> str:
 
 
 @lru_cache(maxsize=100_000)
+def texts_of_hour(name: str, instant: int) -> tuple[str, str]:
+    """Return where the hour around an instant begins and ends in the zone of this name, as local texts."""
+    zone = zone_of(name)
+    start, until = span_of_hour(zone, instant)
+    return to_local_text(zone, start), to_local_text(zone, until)
+
+
+@lru_cache(maxsize=100_000)
+def texts_of_days(by: By, name: str, day: int) -> tuple[str, str]:
+    """Return where what a local date lies in begins and ends in the zone of this name, as local texts."""
+    zone = zone_of(name)
+    start, until = span_of_days(zone, first_day_of(by, day), last_day_of(by, day))
+    return to_local_text(zone, start), to_local_text(zone, until)
+
+
+@lru_cache(maxsize=100_000)
 def _offset_all_day(zone: ZoneInfo, day: int) -> int | None:
     """Return the one offset that there is in a day of UTC; None where clocks are changed.
 

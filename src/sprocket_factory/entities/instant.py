@@ -56,7 +56,7 @@ def now() -> int:
 
 def to_datetime(instant: int) -> datetime:
     """Return the instant as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=instant)
+    return _EPOCH + timedelta(0, 0, instant)  # by name it takes a third longer
 
 
 def from_datetime(moment: datetime) -> int:
