@@ -152,6 +152,18 @@ def test_signing_out_ends_the_session_for_whoever_has_its_cookie(service: Servic
     assert 0 == count_sessions(service)
 
 
+def test_other_servers_know_of_a_session_and_of_its_end(service: Service, browser: Browser) -> None:
+    """Who signs in on one is known to all on the same database, and who signs out as well, within two seconds."""
+    cookie = f"{COOKIE}={browser.cookie}"
+    with Service(service.settings, anonymous_role="none") as other, Browser(other) as elsewhere:
+        before = elsewhere.says(cookie)
+        browser.sign_out()
+        let_it_be_known(other)
+        after = elsewhere.says(cookie)
+
+    assert (200, 401) == (before, after)
+
+
 def test_signing_out_twice_does_no_harm(browser: Browser) -> None:
     """Who is not signed in comes to the same page."""
     statuses = [browser.sign_out().status_code for _ in range(2)]

@@ -10,8 +10,8 @@ INTRODUCTION = """\
 
 Each role has all rights of the ones before it: viewer, operator, engineer, admin. A key of a viewer or an operator may
 be limited to some factories; it then writes production only for those, and a body that names another is refused whole.
-What stands in no row is open to everybody: /docs, /openapi.json, /problems/... and /health/...; but /metrics needs a
-viewer.
+What stands in no row is open to everybody: /docs, /openapi.json, /problems/..., /health/... and /sign-in; but /metrics
+and the pages of the board need a viewer, some of them more.
 
 <!-- Made by bin/docs from what the endpoints declare. -->
 """
