@@ -143,7 +143,7 @@ def test_head_of_what_is_refused_has_no_body(viewer: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/sprocketFactory", "/sprocketFactory/v1", "/sprocketFactory/v2/sprockets"]
+    "path", ["/nothing", "/board/nothing", "/sprocketFactory", "/sprocketFactory/v1", "/sprocketFactory/v2/sprockets"]
 )
 def test_an_unknown_path_is_not_found(viewer: Client, path: str) -> None:
     """Wherever it is, what nobody knows is 404 in the body of all refusals, and tells where paths are listed."""
