@@ -15,18 +15,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import apsw
 import msgspec
 from rich.table import Table
 
-from benchmarks.contenders import build_environment, serve_product
-from benchmarks.postgresql import Cluster, run_cluster
+from benchmarks.contenders import build_environment, migrate_product, serve_product
+from benchmarks.filling import Factory, Stock, fill_postgresql, fill_sqlite
+from benchmarks.postgresql import run_cluster
 from benchmarks.report import build_parser, console, make_folder, print_heading, print_verdict
 
 FACTORIES = 100
 MINUTES = 365 * 24 * 60
-BEGIN = 1_609_459_200
-"""2021-01-01T00:00:00Z."""
 # None is at UTC, so that the year of each lies in 366 local dates.
 ZONES = ("America/Chicago", "Asia/Kolkata", "Australia/Lord_Howe", "Asia/Kathmandu", "America/St_Johns")
 BUCKETS = FACTORIES * 366
@@ -48,17 +46,6 @@ QUESTIONS: Sequence[tuple[str, str, int | None, float | None]] = (
     ("one factory in all", "by=total&factory_id=50", 1, None),
 )
 
-FILL_SQLITE = """
-WITH RECURSIVE numbers (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM numbers WHERE number < :count - 1)
-INSERT INTO production SELECT id, (:begin + number * :step) * 1000000, 29 + number % 4, 32
-FROM factories CROSS JOIN numbers ORDER BY id, number"""
-
-FILL_POSTGRESQL = """
-INSERT INTO production SELECT id, to_timestamp({begin} + number * {step}), 29 + number % 4, 32
-FROM factories CROSS JOIN generate_series(0, {count} - 1) AS numbers (number) ORDER BY id, number"""
-
-INDEX = "CREATE INDEX production_by_time ON production (time, factory_id)"
-
 
 class Answer(msgspec.Struct, frozen=True):
     """What one question is answered, and how long that takes in seconds."""
@@ -75,37 +62,18 @@ class Bucket(msgspec.Struct):
     records: int
 
 
-def list_factories() -> list[tuple[int, str, str]]:
-    """Return the id, name and time zone of each factory."""
-    return [(id_, f"Factory {id_}", ZONES[id_ % len(ZONES)]) for id_ in range(1, FACTORIES + 1)]
+def make_stock(count: int) -> Stock:
+    """Return the factories with so many records each, spread over the year."""
+    step = MINUTES * 60 // count
+    return Stock([Factory(number, count, ZONES[number % len(ZONES)], step) for number in range(1, FACTORIES + 1)])
 
 
-def run_product(folder: Path, address: str, *command: str) -> float:
+def sum_up(folder: Path, address: str) -> float:
     """Let the product open its database, which brings that up to date, and return the seconds that it took."""
-    argv = [sys.executable, "-m", "sprocket_factory", *command, "--database-url", address]
+    argv = [sys.executable, "-m", "sprocket_factory", "export", "sprockets", "--database-url", address]
     started_at = time.perf_counter()
     subprocess.run(argv, check=True, env=build_environment(), cwd=folder, capture_output=True)
     return time.perf_counter() - started_at
-
-
-def fill_sqlite(file: Path, count: int) -> None:
-    """Put so many records of each factory into the tables, as if the sums had never been made."""
-    connection = apsw.Connection(str(file))
-    connection.execute("BEGIN; UPDATE rollups SET tzdata = ''; DROP INDEX production_by_time")
-    insert = "INSERT INTO factories (id, name, name_folded, time_zone) VALUES (?, ?, ?, ?)"
-    connection.executemany(insert, [(id_, name, name.casefold(), zone) for id_, name, zone in list_factories()])
-    connection.execute(FILL_SQLITE, {"count": count, "begin": BEGIN, "step": MINUTES * 60 // count})
-    connection.execute(f"{INDEX}; COMMIT")
-    connection.close()
-
-
-def fill_postgresql(cluster: Cluster, count: int) -> None:
-    """Put so many records of each factory into the tables, as if the sums had never been made."""
-    rows = ", ".join(f"({id_}, '{name}', '{name.casefold()}', '{zone}')" for id_, name, zone in list_factories())
-    fill = FILL_POSTGRESQL.format(begin=BEGIN, step=MINUTES * 60 // count, count=count)
-    statements = ["UPDATE rollups SET tzdata = ''", "DROP INDEX production_by_time"]
-    statements += [f"INSERT INTO factories (id, name, name_folded, time_zone) VALUES {rows}", fill, INDEX]
-    asyncio.run(cluster.run(*statements, "VACUUM ANALYZE production", "CHECKPOINT", "SELECT 1", database="product"))
 
 
 def ask(port: int, query: str, rounds: int) -> Answer:
@@ -127,9 +95,9 @@ def ask(port: int, query: str, rounds: int) -> Answer:
 
 def measure(folder: Path, address: str, fill: Callable[[], None], rounds: int) -> tuple[float, dict[str, Answer]]:
     """Fill a database, and return the seconds that it took to sum it up, and what each question is answered."""
-    run_product(folder, address, "migrate")
+    migrate_product(folder, address)
     fill()
-    summed_up = run_product(folder, address, "export", "sprockets")
+    summed_up = sum_up(folder, address)
     is_postgresql = address.startswith("postgresql:")
     with serve_product(folder, address if is_postgresql else "") as product:
         return summed_up, {name: ask(product.server.port, query, rounds) for name, query, *_ in QUESTIONS}
@@ -169,14 +137,14 @@ def main(argv: Sequence[str]) -> int:
         print_heading(f"GET attainment of {count * FACTORIES:,} records", folder)
         if options.engine != "postgresql":
             file = folder / "product.db"
-            found = measure(folder, f"sqlite:///{file}", partial(fill_sqlite, file, count), options.rounds)
+            found = measure(folder, f"sqlite:///{file}", partial(fill_sqlite, file, make_stock(count)), options.rounds)
             code = max(code, print_answers("SQLite", *found, count * FACTORIES))
             file.unlink()
         if options.engine != "sqlite":
             with run_cluster(folder) as cluster:
                 asyncio.run(cluster.run("CREATE DATABASE product", "SELECT 1"))
                 address = cluster.address("product")
-                found = measure(folder, address, partial(fill_postgresql, cluster, count), options.rounds)
+                found = measure(folder, address, partial(fill_postgresql, address, make_stock(count)), options.rounds)
                 code = max(code, print_answers("PostgreSQL", *found, count * FACTORIES))
     return code
 

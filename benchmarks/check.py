@@ -56,8 +56,9 @@ def read_all(contender: Contender, factory_id: int) -> dict[str, Said]:
     """
     one, everything = ask(contender, "GET", contender.one.format(1)), ask(contender, "GET", contender.all)
     if not contender.whole:
-        # It puts a row into a list.
-        return {"GET a sprocket": Said(one.status, one.body[0]), "GET the catalogue": everything}
+        # Datasette puts a row into a list.
+        body = one.body[0] if isinstance(one.body, list) else one.body
+        return {"GET a sprocket": Said(one.status, body), "GET the catalogue": everything}
     return {
         "GET a sprocket": one,
         "GET the catalogue": everything,

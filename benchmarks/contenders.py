@@ -87,16 +87,6 @@ def migrate_product(folder: Path, address: str) -> None:
     subprocess.run(argv, check=True, env=build_environment(), cwd=folder, capture_output=True)
 
 
-def load_product(folder: Path, *files: Path) -> None:
-    """Load files into `product.db` in this folder. Raises RuntimeError with what the product says if it refuses."""
-    command = [sys.executable, "-m", "sprocket_factory", "load", "--database-url", f"sqlite:///{folder / 'product.db'}"]
-    argv = [*command, *map(str, files)]
-    # What it prints is kept from the terminal, where a progress bar of ours is being drawn.
-    done = subprocess.run(argv, check=False, env=build_environment(), cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"load ended with {done.returncode}: {done.stderr[-2000:]}")
-
-
 def make_key(folder: Path, role: str, address: str = "") -> str:
     """Make a key of this role and return it. Raises RuntimeError if that is refused.
 

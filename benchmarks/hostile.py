@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import msgspec
 from rich.table import Table
@@ -21,16 +20,14 @@ from benchmarks.contenders import (
     Contender,
     get_sprockets,
     list_sprocket_paths,
-    load_product,
     make_key,
-    post_sprockets,
+    migrate_product,
     serve_product,
 )
+from benchmarks.filling import Factory, Stock, fill_sqlite
 from benchmarks.load import ROOT, STARTED, Load, find_rate
-from benchmarks.records import write_records
 from benchmarks.report import build_parser, console, make_folder, print_heading, print_verdict
 from benchmarks.servers import Memory, watch_memory
-from benchmarks.whole_list import list_factory_ids, write_factories
 
 # How many times its idle p99 the others' may be.
 TARGET = 2.0
@@ -38,8 +35,8 @@ TARGET = 2.0
 OTHERS = 4
 SLOW = 500
 WRONG_KEYS = 1000
-# Records of each factory: long lists, so that slow readers have something to be slow about.
-MINUTES = 10_000
+# Long lists, so that slow readers have something to be slow about.
+STOCK = Stock([Factory(number, 10_000) for number in range(1, 11)], sprockets=60)
 WARM_UP = 1.0
 # Seconds from which on slow clients are only slow: what they ask for at first costs as much as if they were not.
 SETTLED = 5.0
@@ -73,15 +70,6 @@ def get_amid_trouble(
     return loads, msgspec.json.decode(output, type=Trouble), memory
 
 
-def fill(folder: Path) -> None:
-    """Fill the product's database with factories and records."""
-    factories, records = folder / "factories.json", folder / "records.csv"
-    write_factories(factories)
-    load_product(folder, factories)
-    write_records(records, list_factory_ids(folder / "product.db"), MINUTES, lambda: None)
-    load_product(folder, records)
-
-
 def print_loads(loads: dict[str, list[Load]]) -> float:
     """Print how the others fared, and return how many times as long the slowest hundredth took amid the trouble."""
     table = Table(f"{OTHERS} others", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "longest ms")
@@ -102,10 +90,11 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     with make_folder(options.folder) as folder:
         print_heading("Hostile clients", folder)
-        fill(folder)
+        file = folder / "product.db"
+        migrate_product(folder, f"sqlite:///{file}")
+        fill_sqlite(file, STOCK)
         keys = (make_key(folder, "viewer"), make_key(folder, "operator"))
         with serve_product(folder) as product:
-            post_sprockets(product, 1, requests=60)
             paths = list_sprocket_paths(product)
             get_sprockets(product, paths, OTHERS, WARM_UP, keys[0])
             get_once = partial(get_sprockets, product, paths, OTHERS, options.seconds, keys[0])

@@ -39,10 +39,10 @@ def build_bare(pool: Any) -> Application:
     return bare
 
 
-async def serve(what: str, connection_class: Any = asyncpg.Connection) -> None:
+async def serve(what: str) -> None:
     """Serve until a signal ends it. The pool belongs to the event loop that serves, so it is made inside."""
     options = read_options(what)
-    async with asyncpg.create_pool(options.database, connection_class=connection_class) as pool:
+    async with asyncpg.create_pool(options.database) as pool:
         await uvicorn.Server(configure(build_bare(pool), options.port)).serve()
 
 

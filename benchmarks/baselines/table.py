@@ -86,12 +86,6 @@ def open_with_table(database: Path) -> apsw.Connection:
     return connection
 
 
-def insert(writer: apsw.Connection, new: NewSprocket) -> Sprocket:
-    """Insert one sprocket, in whatever transaction stands, and return it with its id."""
-    writer.execute(INSERT, (new.teeth, new.pitch_diameter, new.outside_diameter, new.pitch))
-    return Sprocket(writer.last_insert_rowid(), new.teeth, new.pitch_diameter, new.outside_diameter, new.pitch)
-
-
 def list_all(reader: apsw.Connection) -> list[Sprocket]:
     """Return every sprocket by id."""
     return [Sprocket(*row) for row in reader.execute(LIST)]
