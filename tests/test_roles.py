@@ -75,7 +75,17 @@ OPEN_ROUTES = {
 SIGN_IN_ROUTES = {"/sign-in", "/sign-in/callback", "/sign-in/oidc", "/sign-out", "/board/kiosk/{key}"}
 """Open as well, but they lead away, or want something that only the tests of signing in have."""
 
-PAGES: dict[str, Role] = {"/": "viewer"}
+PAGES: dict[str, Role] = {
+    "/": "viewer",
+    "/board/changes": "admin",
+    "/board/factories/{factory_id}": "viewer",
+    "/board/keys": "admin",
+    "/board/new-factory": "engineer",
+    "/board/new-sprocket": "engineer",
+    "/board/sprockets": "viewer",
+    "/board/sprockets/{sprocket_id}": "viewer",
+    "/board/wall": "viewer",
+}
 """The pages of the board, with the least role that sees them."""
 
 ROLES: list[Role] = ["viewer", "operator", "engineer", "admin"]

@@ -73,21 +73,26 @@ class Settings:
     max_lists: int = _setting(
         8, "Whole lists being read at once, at most, for each worker; half of them by one caller.", least=1, most=1000
     )
-    list_seconds: int = _setting(600, "How long a whole list may take to be read.", least=1)
+    list_seconds: int = _setting(600, "How long a whole list may take to be read, in seconds.", least=1)
     max_event_clients: int = _setting(
         500, "Clients that follow the events at once, at most, for each worker; half of them one caller.", least=1
     )
-    head_seconds: int = _setting(10, "How long a request's line and headers may take to come.", least=1)
-    keep_alive_seconds: int = _setting(75, "How long a connection may wait for a request.", least=1)
+    head_seconds: int = _setting(10, "How long a request's line and headers may take to come, in seconds.", least=1)
+    keep_alive_seconds: int = _setting(75, "How long a connection may wait for a request, in seconds.", least=1)
     stalled_seconds: int = _setting(
-        30, "By how long a body or the reader of an answer may fall behind the least rate.", least=1
+        30, "By how many seconds a body or the reader of an answer may fall behind the least rate.", least=1
     )
-    min_bytes_per_second: int = _setting(1000, "The least rate at which bodies come and answers are taken.", least=1)
+    min_bytes_per_second: int = _setting(
+        1000, "The least rate at which bodies come and answers are taken, in bytes a second.", least=1
+    )
     max_header_bytes: int = _setting(65_536, "Largest line and headers of a request together, in bytes.", least=1024)
     max_headers: int = _setting(200, "Headers of a request, at most.", least=10)
     max_body_bytes: int = _setting(256 * 1024 * 1024, "Largest body of a request, in bytes.", least=1)
     max_ahead_seconds: int = _setting(
         86_400, "How far ahead of this machine's clock a record may lie, in seconds.", least=0, most=10**9
+    )
+    stale_after: int = _setting(
+        900, "How old a factory's last record may be before the board shows it as stale: 15m or 1h.", is_period=True
     )
     anonymous_role: str = _setting(
         "none", "What callers without a key may do.", one_of=("none", "viewer", "operator", "engineer", "admin")
@@ -176,9 +181,17 @@ def may_be(name: str) -> str:
 def as_text(name: str) -> str:
     """Return the default of a setting as one writes it in the environment."""
     default, rules = describe(name)
-    if rules["is_period"] and not default:
-        return "off"
+    if rules["is_period"]:
+        return _period(default)
     return str(int(default) if isinstance(default, bool) else default)
+
+
+def _period(seconds: int) -> str:
+    """Return a period as one writes it."""
+    for unit, letter in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if seconds and seconds % unit == 0:
+            return f"{seconds // unit}{letter}"
+    return "off"
 
 
 def as_markdown() -> str:

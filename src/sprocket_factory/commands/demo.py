@@ -27,6 +27,9 @@ from sprocket_factory.settings import Settings
 
 DAYS = 2
 
+HOUR = 60 * MINUTE
+STOP = 15 * MINUTE
+
 MILLIMETRES_PER_INCH = 25.4
 
 CATALOGUE_CHAINS = ("25", "35", "40", "50", "60", "80", "100")
@@ -46,9 +49,9 @@ class SampleFactory(NamedTuple):
 
 
 FACTORIES = (
-    SampleFactory("Sheffield", "Europe/London", 31, 1.01),
-    SampleFactory("Pune", "Asia/Kolkata", 42, 0.97),
-    SampleFactory("Milwaukee", "America/Chicago", 24, 1.00),
+    SampleFactory("Sheffield", "Europe/London", 31, 1.06),
+    SampleFactory("Pune", "Asia/Kolkata", 42, 1.00),
+    SampleFactory("Milwaukee", "America/Chicago", 24, 1.03),
 )
 
 
@@ -103,11 +106,18 @@ async def produce(tx: Transaction, minutes: range) -> None:
 
 
 def sample_minute(factory: SampleFactory, minute: int) -> tuple[int, int]:
-    """Return what the factory made in this minute and what it set out to make; now and then a machine stands."""
-    random = Random(f"{SEED} {factory.name} {minute}")  # noqa: S311 - sample data
-    if random.random() < 0.01:  # noqa: PLR2004 - one minute in a hundred
+    """Return what the factory made in this minute and what it set out to make.
+
+    Some hours go better than others, and in one of six a machine stands for a quarter of it.
+    """
+    hour = Random(f"{SEED} {factory.name} {minute // HOUR}")  # noqa: S311 - sample data
+    pace = factory.pace * hour.gauss(1, 0.04)
+    stands = hour.random() < 1 / 6
+    stopped_at = hour.randrange(0, HOUR - STOP, MINUTE)
+    if stands and stopped_at <= minute % HOUR < stopped_at + STOP:
         return 0, factory.goal
-    return max(0, round(random.gauss(factory.goal * factory.pace, 1.5))), factory.goal
+    random = Random(f"{SEED} {factory.name} {minute}")  # noqa: S311 - as above
+    return max(0, round(random.gauss(factory.goal * pace, 1.5))), factory.goal
 
 
 def sample_catalogue() -> Iterator[NewSprocket]:
@@ -137,6 +147,8 @@ def _welcome(address: str, secret: str) -> str:
     return f"""
 Sprocket Factory is running on sample data, which is gone when it stops (Ctrl-C).
 
+  The board:             {address}/
+  Sign in there with:    {secret}
   The API, described:    {address}/docs
   The same for programs: {address}/openapi.json
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sprocket_factory.errors import Fault, Refusal
-from sprocket_factory.settings import ENVIRONMENT_PREFIX, describe
+from sprocket_factory.settings import ENVIRONMENT_PREFIX, as_text, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ def settings_options(*names: str) -> Callable[[F], F]:
                 type=_type(default, rules),
                 help=rules["help"],
                 envvar=f"{ENVIRONMENT_PREFIX}_{name.upper()}",
-                show_default=OFF if rules["is_period"] and not default else True,
+                show_default=as_text(name) if rules["is_period"] else True,
                 show_envvar=True,
             )(function)
         return function

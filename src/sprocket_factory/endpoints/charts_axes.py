@@ -6,6 +6,7 @@ from itertools import count, pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from sprocket_factory.endpoints.pages_words import percent
 from sprocket_factory.entities.attainment import Bucketing
 from sprocket_factory.entities.calendar import Span
 from sprocket_factory.entities.instant import to_datetime
@@ -103,7 +104,7 @@ def in_words(actual: int, goal: int) -> str:
     """Return what was made of a goal, and how far apart the two are."""
     difference = actual - goal
     standing = f"{abs(difference):,} {'ahead' if difference > 0 else 'behind'}" if difference else "as planned"
-    part = f" ({actual / goal * 100:.1f} %)" if goal else ""
+    part = f" ({percent(actual, goal)})" if goal else ""
     return f"{actual:,} of {goal:,}{part}, {standing}"
 
 

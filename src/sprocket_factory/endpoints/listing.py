@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+import msgspec
 from litestar.types import ASGIApp
 
 from sprocket_factory.endpoints.answers import Answer
@@ -36,6 +37,8 @@ from sprocket_factory.entities.listing import (
     stream_list,
 )
 from sprocket_factory.errors import nearest, shown
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_LIMIT = 10_000
 MAX_CHOICES = 1000
@@ -113,11 +116,19 @@ async def answer_list(request: ApiRequest, listing: Listing[Any], **fixed: int) 
         headers.append((b"x-total-count", b"%d" % await count_list(request.database, listing, query)))
     if query.limit is None:
         return await stream_answer(stream_list(request.database, listing, query), format_, headers)
-    rows = await read_list(request.database, listing, query._replace(limit=query.limit + 1))
-    if len(rows) > query.limit:
-        rows.pop()
-        headers.append((b"link", next_page(request, listing, query, rows[-1])))
+    rows, next_ = await read_page(request, listing, query, query.limit)
+    if next_ is not None:
+        headers.append((b"link", f'<{next_}>; rel="next"'.encode()))
     return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
+
+
+async def read_page(request: ApiRequest, listing: Listing[T], query: Query, limit: int) -> tuple[list[T], str | None]:
+    """Return up to so many rows of a list, and the address of the page behind them. Raises Busy or TooSlow."""
+    rows = await read_list(request.database, listing, query._replace(limit=limit + 1))
+    if len(rows) <= limit:
+        return rows, None
+    rows.pop()
+    return rows, next_page(request, listing, query, rows[-1])
 
 
 def read_query(listing: Listing[Any], parameters: Mapping[str, str], latest: int, **fixed: int) -> Query:

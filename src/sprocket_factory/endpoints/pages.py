@@ -14,8 +14,9 @@ from sprocket_factory.access.callers import ANONYMOUS, RANKS, Caller
 from sprocket_factory.access.sessions import SESSION, write_cookie
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
+from sprocket_factory.endpoints.pages_words import FILTERS
+from sprocket_factory.endpoints.parameters import parameters_of
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, get, post
-from sprocket_factory.entities.instant import to_text
 
 HTML = b"text/html; charset=utf-8"
 
@@ -45,7 +46,7 @@ pages = Environment(
     lstrip_blocks=True,
 )
 pages.globals["api"] = BASE_PATH
-pages.filters["instant"] = to_text
+pages.filters.update(FILTERS)
 
 page = partial(get, media_types=("text/html",), headers=BOARD, page=True)
 """As `get`, for a page of the board: who may not see it is asked to sign in, and refusals are pages as well."""
@@ -66,6 +67,11 @@ def render(
 def stale_cookie(scope: Scope) -> list[Header]:
     """Return what takes away a cookie that is good for nothing any more, if one came."""
     return [write_cookie(scope, SESSION, "", 0)] if "has_stale_cookie" in scope["state"] else []
+
+
+def given_on_page(request: ApiRequest) -> dict[str, str]:
+    """Return the parameters of a page; a form's field that was left empty says nothing."""
+    return {name: value for name, value in parameters_of(request).items() if value}
 
 
 def is_page(scope: Scope) -> bool:

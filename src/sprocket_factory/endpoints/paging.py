@@ -17,8 +17,8 @@ from sprocket_factory.entities.listing import Kind, Listing, Query
 _MAX_INTEGER = 2**63 - 1
 
 
-def next_page(request: ApiRequest, listing: Listing[Any], query: Query, last: msgspec.Struct) -> bytes:
-    """Return the Link to the page after the one that ends with this row (RFC 8288)."""
+def next_page(request: ApiRequest, listing: Listing[Any], query: Query, last: msgspec.Struct) -> str:
+    """Return where the page after the one is that ends with this row."""
     values = [getattr(last, column) for column, _ in query.order]
     values = [
         from_datetime(value) if listing.columns[column] == "time" else value
@@ -26,7 +26,7 @@ def next_page(request: ApiRequest, listing: Listing[Any], query: Query, last: ms
     ]
     sealed = urlsafe_b64encode(msgspec.msgpack.encode((_seal(listing, query, values), values))).rstrip(b"=").decode()
     kept = [(name, value) for name, value in given_parameters(request.scope) if name != "cursor"]
-    return f'<{request.scope["path"]}?{urlencode([*kept, ("cursor", sealed)])}>; rel="next"'.encode()
+    return f"{request.scope['path']}?{urlencode([*kept, ('cursor', sealed)])}"
 
 
 def read_cursor(listing: Listing[Any], query: Query, cursor: str) -> tuple[Value, ...]:

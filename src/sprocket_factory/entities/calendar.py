@@ -59,6 +59,16 @@ def tzdata_version() -> str:
     return files("tzdata").joinpath("zoneinfo", "tzdata.zi").read_text(encoding="utf-8").partition("\n")[0]
 
 
+def date_of(day: int) -> date:
+    """Return a local date as a date."""
+    return date.fromordinal(day + _EPOCH_ORDINAL)
+
+
+def number_of(local_date: date) -> int:
+    """Return a date as the number of a local date."""
+    return local_date.toordinal() - _EPOCH_ORDINAL
+
+
 def offset_at(zone: ZoneInfo, instant: int) -> int:
     """Return how far the zone's clocks are ahead of UTC, in microseconds."""
     offset = to_datetime(instant).astimezone(zone).utcoffset() or timedelta()
@@ -123,12 +133,17 @@ def span_of_hour(zone: ZoneInfo, instant: int) -> Span:
     return next(Span(start, until) for start, until, _ in _runs(zone, start, start + HOUR) if start <= instant < until)
 
 
+def offsets_of(zone: ZoneInfo, span: Span) -> list[str]:
+    """Return the offsets that there are within a span, in their order, as RFC 3339 writes them: +01:00."""
+    return list(dict.fromkeys(to_datetime(start).astimezone(zone).isoformat()[-6:] for start, *_ in _runs(zone, *span)))
+
+
 def first_day_of(by: By, day: int) -> int:
     """Return the first local date of the day, ISO week or month that a date lies in."""
     if by == "week":
-        return day - date.fromordinal(day + _EPOCH_ORDINAL).weekday()
+        return day - date_of(day).weekday()
     if by == "month":
-        return day - date.fromordinal(day + _EPOCH_ORDINAL).day + 1
+        return day - date_of(day).day + 1
     return day
 
 

@@ -1,0 +1,112 @@
+"""The page of one factory: a day hour by hour, or a week or a month day by day; and forms to record and to change."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from litestar.types import ASGIApp
+
+from sprocket_factory.access.callers import RANKS
+from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.charts import Series, draw_chart
+from sprocket_factory.endpoints.pages import given_on_page, page, render
+from sprocket_factory.endpoints.parameters import read_choice, wrong_parameter
+from sprocket_factory.endpoints.routing import ApiRequest
+from sprocket_factory.entities.calendar import date_of, number_of, offsets_of, zone_of
+from sprocket_factory.entities.change_feed import find_last_position
+from sprocket_factory.entities.factory import Factory, find_factory, known_time_zones, no_factory
+from sprocket_factory.entities.instant import now
+from sprocket_factory.entities.listing import Filter, Order, Query, read_list
+from sprocket_factory.entities.period import LENGTHS, Period, find_rows, period_of, today_in, total_of
+from sprocket_factory.entities.production import PRODUCTION, Production
+from sprocket_factory.errors import shown
+
+RECORDS_SHOWN = 15
+"""Of the records of a period, so many of the last ones can be corrected on its page; the API has them all."""
+
+FIRST_DATE, LAST_DATE = date(1980, 1, 2), date(9998, 12, 31)
+
+
+@page(
+    "/board/factories/{factory_id:str}",
+    role="viewer",
+    parameters={
+        "period": {"enum": list(LENGTHS), "default": "day"},
+        "date": {"type": "string", "format": "date"},
+    },
+)
+async def get_factory_page(request: ApiRequest) -> ASGIApp:
+    """Show one factory's day, week or month."""
+    factory = await find_factory(request.database, request.id_in_path("factory_id", no_factory))
+    instant = now()
+    period = _read_period(given_on_page(request), factory, instant)
+    position = await find_last_position(request.database)  # first, so that no change falls in between
+    rows = await find_rows(request.database, factory, period)
+    series = Series(factory.name, period.by, factory.time_zone, rows)
+    return render(
+        request,
+        "factory.html",
+        position=position,
+        now=instant,
+        factory=factory,
+        etag=Answer(factory).etag.decode(),
+        period=period,
+        dates=_dates(period, today_in(factory, instant)),
+        rows=rows,
+        charts=[draw_chart(series, instant), draw_chart(series, instant, cumulated=True)],
+        total=total_of(rows),
+        records=await _last_records(request, factory, period),
+        records_shown=RECORDS_SHOWN,
+        may_record=_may_record(request, factory),
+        offsets=offsets_of(zone_of(factory.time_zone), period.span),
+        time_zones=sorted(known_time_zones()),
+    )
+
+
+@page("/board/new-factory", role="engineer")
+async def get_new_factory_page(request: ApiRequest) -> ASGIApp:
+    """Show the form that makes a factory known."""
+    return render(request, "new_factory.html", time_zones=sorted(known_time_zones()))
+
+
+def _read_period(parameters: Mapping[str, str], factory: Factory, instant: int) -> Period:
+    """Return which period of a factory is wanted; today where nothing is said. Raises Invalid."""
+    length = read_choice(parameters, "period", LENGTHS, "day")
+    if "date" not in parameters:
+        return period_of(factory, length, today_in(factory, instant))
+    text = parameters["date"]
+    try:
+        wanted = date.fromisoformat(text)
+    except ValueError:
+        raise wrong_parameter("date", f"{shown(text)} is no date.", "Write it as 2021-01-21.") from None
+    if not FIRST_DATE <= wanted <= LAST_DATE:
+        raise wrong_parameter("date", f"{shown(text)} is not between {FIRST_DATE} and {LAST_DATE}.")
+    return period_of(factory, length, number_of(wanted))
+
+
+def _dates(period: Period, today: int) -> dict[str, Any]:
+    """Return the dates that the page speaks of and leads to."""
+    return {
+        "first": date_of(period.first),
+        "last": date_of(period.last),
+        "before": date_of(period.first) - timedelta(days=1),
+        "after": date_of(period.last) + timedelta(days=1),
+        "today": date_of(today),
+        "has_today": period.first <= today <= period.last,
+    }
+
+
+async def _last_records(request: ApiRequest, factory: Factory, period: Period) -> list[Production]:
+    filters = (
+        Filter("factory_id", "eq", (factory.id,)),
+        Filter("time", "gte", (period.span.start,)),
+        Filter("time", "lt", (period.span.until,)),
+    )
+    order = (Order("time", descending=True), Order("factory_id"))
+    return await read_list(request.database, PRODUCTION, Query(filters, order, RECORDS_SHOWN))
+
+
+def _may_record(request: ApiRequest, factory: Factory) -> bool:
+    caller = request.caller
+    may_write = caller.role is not None and RANKS[caller.role] >= RANKS["operator"]
+    return may_write and (caller.factory_ids is None or factory.id in caller.factory_ids)
