@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import chromium
 from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
 from log_lines import Logged, log_read
 from postgresql_server import MEMORY, PostgreSQLServer, has_room
@@ -35,6 +36,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
     """Share the tests between the processes."""
     return Sharing(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say that there was no browser, and how to get one, where tests were skipped for want of it."""
+    if chromium.find_chromium() is None and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line(chromium.HOW_TO_GET_IT, yellow=True, bold=True)
 
 
 @pytest.fixture

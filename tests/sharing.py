@@ -5,6 +5,8 @@ from xdist.scheduler import LoadScopeScheduling
 LONGEST_FIRST = (
     "test_schema.py",
     "test_retry_storm.py",
+    "test_board_browser.py",
+    "test_board_live.py",
     "test_model.py",
     "test_outages.py",
     "test_engines_agree.py",

@@ -49,6 +49,12 @@ function newProvider(issuer, keys) {
     clients: [
       ...Object.keys(CLAIMS).filter((id) => id !== 'alice').map((id) => machine(id)),
       { client_id: 'board', token_endpoint_auth_method: 'none', redirect_uris: REDIRECT_URIS },
+      {
+        client_id: 'board-on-this-machine', // any port of it (RFC 8252, 7.3)
+        application_type: 'native',
+        token_endpoint_auth_method: 'none',
+        redirect_uris: ['http://127.0.0.1/sign-in/callback'],
+      },
       { client_id: 'confidential', client_secret: 'not: much +of a secret%', redirect_uris: REDIRECT_URIS },
     ],
     clientBasedCORS: () => false,

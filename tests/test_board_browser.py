@@ -1,0 +1,304 @@
+"""The board in a real browser: it shows what is stored, stays current, takes corrections, and keeps nobody out."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from chromium import Scheme, Visitor, open_browser
+from harness import Client, Service, a_sprocket
+from sprocket_factory.commands.demo import make_samples
+from sprocket_factory.entities.instant import now
+from sprocket_factory.settings import Settings
+
+PAGES = [
+    "/",
+    "/board/wall",
+    "/board/factories/1",
+    "/board/factories/2?period=week",
+    "/board/factories/3?period=month",
+    "/board/factories/1?date=2001-01-01",
+    "/board/new-factory",
+    "/board/sprockets",
+    "/board/sprockets?teeth=20",
+    "/board/sprockets/99",
+    "/board/new-sprocket",
+    "/board/keys",
+    "/board/changes",
+]
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+WRONG_SPROCKET = {"Teeth": "20", "Pitch diameter": "162.37", "Outside diameter": "17.5", "Pitch": "25.4"}
+
+PICTURES = os.environ.get("BOARD_PICTURES")
+"""Where to put the pictures for the README, if they are wanted: `BOARD_PICTURES=docs/pictures bin/test -k pictures`."""
+
+PICTURE_OF: dict[str, tuple[str, int, Scheme]] = {
+    "overview": ("/", 440, "light"),
+    "factory": ("/board/factories/1", 900, "light"),
+    "sprocket": ("/board/sprockets/20", 820, "light"),
+    "wall": ("/board/wall", 720, "dark"),
+}
+"""Which page each picture shows, how much of it from above, and how."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run a browser for all these tests."""
+    with open_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run one service with sample data for all these tests, in which everybody may everything."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('board') / 'factory.db'}"
+    with Service(Settings(database_url=url), anonymous_role="admin") as running:
+        running.run(running.database.write, make_samples, now(), by="test")
+        with Client(running.address) as admin:
+            admin.post("/sprockets", json=a_sprocket(teeth=5, pitch=1, pitch_diameter=5, outside_diameter=6))
+            admin.post("/factories", json={"name": HOSTILE, "time_zone": "Australia/Lord_Howe"})
+        yield running
+
+
+@pytest.fixture
+def admin(board: Service) -> Iterator[Client]:
+    """Return somebody who does by the API what the board shows."""
+    with Client(board.address) as client:
+        yield client
+
+
+@pytest.fixture
+def visitor(browser: Browser, board: Service) -> Iterator[Visitor]:
+    """Return somebody with a browser, in which nothing goes wrong."""
+    somebody = Visitor(browser, board.address)
+    yield somebody
+    somebody.close()
+    assert [] == somebody.faults
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_keeps_nobody_from_reading_it(
+    browser: Browser, board: Service, path: str, width: int, scheme: Scheme
+) -> None:
+    """In light and dark, wide and narrow: axe-core finds nothing serious, and no script, style or request fails."""
+    visitor = Visitor(browser, board.address, width=width, scheme=scheme)
+    visitor.page.goto(path)
+    found = visitor.axe()
+    sideways = visitor.sideways()
+    visitor.close()
+
+    assert [] == found
+    assert [] == visitor.faults
+    assert sideways <= 0
+
+
+def test_a_name_is_shown_as_it_is(visitor: Visitor) -> None:
+    """Fault 28: what looks like HTML in a name is text on every page, and nothing of it runs."""
+    visitor.page.goto("/")
+    visitor.page.get_by_role("link", name=HOSTILE).click()
+
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    assert 0 == visitor.page.locator("img[src=x]").count()
+
+
+def test_a_board_without_scripts_can_be_read(browser: Browser, board: Service) -> None:
+    """All numbers are there, and no button that could not do anything."""
+    context = browser.new_context(java_script_enabled=False, base_url=board.address)
+    page = context.new_page()
+    page.goto("/board/factories/1")
+
+    expect(page.get_by_role("table").first).to_contain_text("100.")
+    expect(page.get_by_role("button", name="Show")).to_be_visible()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_hidden()
+    context.close()
+
+
+def test_a_sprocket_is_added_corrected_and_removed(visitor: Visitor, admin: Client) -> None:
+    """A wrong entry is told where it is, and what is stored is compared with the standard at once."""
+    page = visitor.page
+    page.goto("/board/sprockets")
+    page.get_by_role("link", name="Add a sprocket").click()
+    for label, value in WRONG_SPROCKET.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("main")).to_contain_text("Deviates")
+
+    page.get_by_label("Outside diameter").fill("175.61")
+    page.get_by_role("button", name="Change").click()
+    expect(page.locator("main")).to_contain_text("Fits ASME B29.1")
+    sprocket_id = page.url.rsplit("/", 1)[1]
+    assert 175.61 == admin.get(f"/sprockets/{sprocket_id}").json()["outside_diameter"]
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Remove").click()
+    expect(page).to_have_url(f"{visitor.address}/board/sprockets")
+    assert 404 == admin.get(f"/sprockets/{sprocket_id}").status_code
+
+
+def test_what_somebody_else_has_changed_is_not_lost(visitor: Visitor, admin: Client) -> None:
+    """The form sends the version that it was made of; a stale one is refused, and says so."""
+    location = admin.post("/sprockets", json=a_sprocket()).headers["Location"]
+    visitor.page.goto(f"/board/sprockets/{location.rsplit('/', 1)[1]}")
+    admin.put(admin.address + location, json=a_sprocket(teeth=77))
+    visitor.page.get_by_label("Teeth").fill("78")
+    visitor.page.get_by_role("button", name="Change").click()
+
+    expect(visitor.page.get_by_role("alert")).to_contain_text("Read it again")
+    assert 77 == admin.get(admin.address + location).json()["teeth"]
+    assert ["412"] == [part for fault in visitor.faults for part in fault.split() if part.isdigit()]
+    visitor.faults.clear()  # the browser writes every refusal to its console
+
+
+def test_production_is_recorded_and_corrected(visitor: Visitor, admin: Client) -> None:
+    """A record is added; one that is there is not replaced unasked; and a wrong one is corrected in its row."""
+    factory = admin.post("/factories", json={"name": "Derby"}).json()["id"]
+    page = visitor.page
+    page.goto(f"/board/factories/{factory}")
+    expect(page.locator("main")).to_contain_text("No data")
+    _record(visitor, made="30", goal="31")
+    expect(page.locator("#records")).to_contain_text("30")
+    expect(page.locator("#sums")).to_contain_text("−1")
+
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    _record(visitor, made="5", goal="31")
+    expect(page.get_by_role("alert").first).to_contain_text("actual 30")
+    assert [30] == _stored(admin, factory)
+
+    page.get_by_role("button", name="Correct 00:00:01").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Made").fill("33")
+    dialog.get_by_role("button", name="Correct").click()
+    expect(page.locator("#sums")).to_contain_text("+2")
+    assert [33] == _stored(admin, factory)
+    visitor.faults[:] = [fault for fault in visitor.faults if "409" not in fault]
+
+
+def test_a_factory_is_added_and_changed(visitor: Visitor, admin: Client) -> None:
+    """A name that another has is refused in words; a new zone counts anew."""
+    page = visitor.page
+    page.goto("/board/new-factory")
+    page.get_by_label("Name").fill("Sheffield")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("alert")).to_contain_text("has this name already")
+    visitor.faults.clear()
+
+    page.get_by_label("Name").fill("Hull")
+    page.get_by_label("Time zone").fill("Europe/London")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Hull")
+
+    page.get_by_text("Change this factory").click()
+    page.get_by_label("Time zone").fill("Australia/Lord_Howe")
+    page.get_by_role("button", name="Change").click()
+    expect(page.locator("main")).to_contain_text("Australia/Lord_Howe")
+    assert "Australia/Lord_Howe" in [one["time_zone"] for one in admin.get("/factories?name=Hull").json()]
+
+
+def test_a_key_is_made_shown_once_and_revoked(visitor: Visitor, board: Service) -> None:
+    """What is shown works, and no longer once it is revoked; a viewer's comes with a link for a screen."""
+    page = visitor.page
+    page.goto("/board/keys")
+    page.get_by_label("Name").fill("hall 2")
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.locator("[data-secret]")).to_contain_text("sfk_")
+    secret = page.locator("[data-secret]").inner_text()
+    me = f"{board.address}/sprocketFactory/v1/me"
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert "hall 2" == httpx.get(me, headers=headers).json()["name"]
+    expect(page.get_by_text(f"{board.address}/board/kiosk/{secret}")).to_be_visible()
+
+    page.get_by_role("link", name="Done").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("row", name="hall 2").get_by_role("button").click()
+    expect(page.get_by_role("row", name="hall 2")).to_have_count(0)
+    assert 401 == httpx.get(me, headers=headers).status_code
+
+
+def test_the_record_of_changes_is_searched(visitor: Visitor, admin: Client) -> None:
+    """Who did what, from what to what."""
+    location = admin.post("/sprockets", json=a_sprocket(teeth=31)).headers["Location"]
+    admin.patch(admin.address + location, json={"teeth": 32})
+    page = visitor.page
+    page.goto("/board/changes")
+    page.get_by_label("Entity").select_option("sprocket")
+    page.get_by_label("Action").select_option("update")
+    page.get_by_role("button", name="Search").click()
+
+    row = page.get_by_role("row", name=f"update sprocket {location.rsplit('/', 1)[1]}")
+    expect(row).to_contain_text("teeth 31")
+    expect(row).to_contain_text("teeth 32")
+
+
+def test_a_table_is_sorted(visitor: Visitor) -> None:
+    """By a press of a head, and the other way round by another."""
+    page = visitor.page
+    page.goto("/board/factories/2?period=month")
+    head = page.locator("#rows").get_by_role("columnheader", name="Made", exact=True)
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    rising = _column(visitor)
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+
+    assert sorted(rising) == rising
+    assert rising[::-1] == _column(visitor)
+
+
+def test_the_keyboard_alone_reaches_the_content(visitor: Visitor) -> None:
+    """The first stop leads past the navigation."""
+    visitor.page.goto("/")
+    visitor.page.keyboard.press("Tab")
+    expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.page.locator("main")).to_be_focused()
+
+
+def test_a_wall_whose_line_is_cut_says_so(browser: Browser, tmp_path: Path) -> None:
+    """Old numbers are not shown as if they were new."""
+    with Service(Settings(database_url=f"sqlite:///{tmp_path / 'cut.db'}"), anonymous_role="viewer") as service:
+        visitor = Visitor(browser, service.address)
+        visitor.page.clock.install()
+        visitor.page.goto("/board/wall")
+        expect(visitor.page.get_by_role("status")).to_be_hidden()
+    visitor.page.clock.run_for(30_000)
+
+    expect(visitor.page.get_by_text("The line to the service is cut")).to_be_visible()
+    visitor.close()
+
+
+def test_pictures(browser: Browser, tmp_path: Path) -> None:
+    """The pictures in the README are of the board as the demo shows it."""
+    folder = Path(PICTURES) if PICTURES else tmp_path
+    with Service(Settings(database_url=f"sqlite:///{tmp_path / 'demo.db'}"), anonymous_role="viewer") as demo:
+        demo.run(demo.database.write, make_samples, now(), by="demo")
+        for name, (path, height, scheme) in PICTURE_OF.items():
+            visitor = Visitor(browser, demo.address, height=height, scheme=scheme)
+            visitor.page.goto(path)
+            visitor.page.screenshot(path=folder / f"{name}.png")
+            visitor.close()
+            assert [] == visitor.faults
+
+    assert PICTURE_OF.keys() == {path.stem for path in folder.glob("*.png")}
+
+
+def _record(visitor: Visitor, made: str, goal: str) -> None:
+    form = visitor.page.locator("form#record")
+    form.get_by_label("Time").fill("00:00:01")
+    form.get_by_label("Made").fill(made)
+    form.get_by_label("Goal").fill(goal)
+    form.get_by_role("button", name="Record").click()
+
+
+def _stored(admin: Client, factory_id: int) -> list[int]:
+    return [record["sprocket_production_actual"] for record in admin.get(f"/production/{factory_id}").json()]
+
+
+def _column(visitor: Visitor) -> list[int]:
+    cells = visitor.page.locator("#rows tbody tr:not(.none) td:nth-child(3)").all_inner_texts()
+    return [int(text.replace(",", "")) for text in cells]
