@@ -25,7 +25,9 @@ class Told(NamedTuple):
 class Source:
     """An EventSource on a connection of its own, by the rules of its standard."""
 
-    def __init__(self, address: str, last_id: str = "", *, target: str = "/events", key: str = "") -> None:
+    def __init__(
+        self, address: str, last_id: str = "", *, target: str = "/events", key: str = "", cookie: str = ""
+    ) -> None:
         self.last_id = last_id
         self.comments = 0
         self.has_ended = False
@@ -37,6 +39,7 @@ class Source:
         headers = {"Accept": "text/event-stream"}
         headers |= {"Last-Event-ID": last_id} if last_id else {}
         headers |= {"Authorization": f"Bearer {key}"} if key else {}
+        headers |= {"Cookie": cookie} if cookie else {}
         self._connection.request("GET", BASE_PATH + target, headers=headers)
         self._socket = self._connection.sock
         self.answer = self._connection.getresponse()

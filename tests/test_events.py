@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from browsers import COOKIE, Browser
 from event_sources import Source, Told, wait_for_clients
 from faults import connected
 from harness import BASE_PATH, Client, Program, Service, a_sprocket, forget_everything, run_program
@@ -362,6 +363,18 @@ def test_a_key_that_is_good_no_longer_ends_the_events(
         stays.read_until(lambda: stays.comments > comments + 2)
     with Source(closed.address, key=key.secret) as again:
         assert 401 == again.answer.status
+
+
+@pytest.mark.usefixtures("beats")
+def test_who_signs_out_is_told_no_more(closed: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the board follows by its cookie, for as long as that is good."""
+    monkeypatch.setattr("sprocket_factory.database.postgresql.TRUSTED_SECONDS", 0.01)
+    with Browser(closed) as browser:
+        browser.sign_in(make_key(closed, "viewer").secret)
+        with Source(closed.address, cookie=f"{COOKIE}={browser.cookie}") as source:
+            source.read_until(lambda: source.comments >= 3)
+            browser.sign_out()
+            assert [] == source.read_to_its_end()
 
 
 async def enter_a_long_change(tx: Transaction) -> None:
