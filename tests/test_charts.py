@@ -349,6 +349,17 @@ def test_a_chart_is_light_or_dark_and_runs_nothing(engineer: Client, factory_id:
     assert "url(" not in style
 
 
+def test_pages_of_the_same_site_may_show_a_chart(engineer: Client, factory_id: int) -> None:
+    """A chart may be embedded by its neighbours, and has a size of its own there; the numbers may not be read."""
+    chart_, numbers = asked(engineer, factory_id=factory_id), engineer.get("/attainment")
+    root = ET.fromstring(chart_.content)  # noqa: S314 - of our own making
+
+    assert ["same-site", "same-origin"] == [
+        answer.headers["Cross-Origin-Resource-Policy"] for answer in (chart_, numbers)
+    ]
+    assert ("800", "360") == (root.get("width"), root.get("height"))
+
+
 def test_within_a_page_a_chart_brings_no_style(engineer: Client) -> None:
     """A page allows none but its own files: it loads chart.css, which is the style of the resource."""
     picture = draw_chart(Series("Sheffield", "day", "UTC", ()), 0) + draw_spark([], "Sheffield", 0)

@@ -4,15 +4,12 @@ What is missing to a goal is a hatched box on top of what was made; what was mad
 goal. A bucket without records has no bar: it is not one in which nothing was made.
 """
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from sprocket_factory.endpoints.answers import Header
 from sprocket_factory.endpoints.charts_axes import (
     groups_of,
     in_words,
@@ -33,24 +30,14 @@ from sprocket_factory.endpoints.charts_shapes import (
     lines_of,
     points_of,
 )
-from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
+from sprocket_factory.endpoints.headers import picture_headers
 from sprocket_factory.endpoints.pages import pages
 from sprocket_factory.entities.attainment import Bucketing
 from sprocket_factory.entities.calendar import zone_of
 
 STYLE = files("sprocket_factory.board").joinpath("chart.css").read_text(encoding="utf-8")
 
-_DIGEST = b64encode(sha256(STYLE.encode()).digest())
-
-CHART: tuple[Header, ...] = (
-    *ALWAYS,
-    PRIVATE,
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'sha256-" + _DIGEST + b"'; frame-ancestors 'none'",
-    ),
-)
-"""For what has this one style within it, and nothing else that a browser would load or run."""
+CHART = picture_headers(STYLE)
 
 WIDTH, HEIGHT = 800, 360
 LEFT, RIGHT, TOP, BOTTOM = 72, 784, 86, 262

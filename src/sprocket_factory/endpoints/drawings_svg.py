@@ -1,30 +1,17 @@
 """A drawing as SVG, for people: light or dark as their screen is, told to who cannot see it, and without a script."""
 
-from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
 
-from sprocket_factory.endpoints.answers import Header
-from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
+from sprocket_factory.endpoints.headers import picture_headers
 from sprocket_factory.endpoints.pages import pages
 from sprocket_factory.entities.geometry_drawing import Drawing
 from sprocket_factory.entities.geometry_outline import Point, size_of
 
 STYLE = files("sprocket_factory.board").joinpath("drawing.css").read_text(encoding="utf-8")
 
-_DIGEST = b64encode(sha256(STYLE.encode()).digest())
-
-PICTURE: tuple[Header, ...] = (
-    *ALWAYS,
-    PRIVATE,
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'sha256-" + _DIGEST + b"'; frame-ancestors 'none'",
-    ),
-)
-"""For what has this one style within it, and nothing else that a browser would load or run."""
+PICTURE = picture_headers(STYLE)
 
 WIDTH = 1000
 CENTRE_X, CENTRE_Y = 500, 480

@@ -1,6 +1,8 @@
 """What every answer tells browsers: what they may make of it, keep of it, and who else may read it."""
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -38,6 +40,23 @@ PAGE: tuple[Header, ...] = (
     ),
 )
 """For a page that has a style of ours, and no script."""
+
+
+def picture_headers(style: str) -> tuple[Header, ...]:
+    """Return those for a picture with this one style within it, and nothing else that a browser would load or run.
+
+    Pages of the same site may show it, and of others those that may read the answers.
+    """
+    digest = b64encode(sha256(style.encode()).digest())
+    return (
+        *((name, b"same-site" if name == b"cross-origin-resource-policy" else value) for name, value in ALWAYS),
+        PRIVATE,
+        (
+            b"content-security-policy",
+            b"default-src 'none'; style-src 'sha256-" + digest + b"'; frame-ancestors 'none'",
+        ),
+    )
+
 
 TLS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 
