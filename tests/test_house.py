@@ -146,3 +146,10 @@ def test_migrations_are_numbered_without_gaps() -> None:
     numbers = sorted(int(path.name[:4]) for path in SOURCE.glob("database/migrations/*.sqlite.sql"))
 
     assert list(range(1, len(numbers) + 1)) == numbers
+
+
+def test_decisions_are_numbered_each_once() -> None:
+    """A reference to a decision leads to one and the same."""
+    numbers = sorted(path.name[:4] for path in ROOT.joinpath("docs", "decisions").glob("*.md"))
+
+    assert sorted(set(numbers)) == numbers
