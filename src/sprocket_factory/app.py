@@ -15,7 +15,12 @@ from sprocket_factory.access.sessions import Sessions
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.asking import ask_endpoints
 from sprocket_factory.endpoints.attainment import attainment
-from sprocket_factory.endpoints.board import board_handlers
+from sprocket_factory.endpoints.board import get_overview_page, get_wall_page
+from sprocket_factory.endpoints.board_changes import get_changes_page
+from sprocket_factory.endpoints.board_factories import get_factory_page, get_new_factory_page
+from sprocket_factory.endpoints.board_files import get_board_file
+from sprocket_factory.endpoints.board_keys import get_keys_page
+from sprocket_factory.endpoints.board_sprockets import get_new_sprocket_page, get_sprocket_page, get_sprockets_page
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.docs import docs_handlers
 from sprocket_factory.endpoints.drawings import drawings
@@ -56,6 +61,20 @@ API: list[HTTPRouteHandler | Router] = [
     get_me,
 ]
 """What stands under the base path."""
+
+BOARD: list[HTTPRouteHandler | Router] = [
+    get_overview_page,
+    get_wall_page,
+    get_factory_page,
+    get_new_factory_page,
+    get_sprockets_page,
+    get_sprocket_page,
+    get_new_sprocket_page,
+    get_keys_page,
+    get_changes_page,
+    get_board_file,
+]
+"""The pages for people, and what they load."""
 
 
 def build_app(settings: Settings, database: Database, stopping: asyncio.Event | None = None) -> ASGIApp:
@@ -109,7 +128,7 @@ def route_requests(settings: Settings) -> Litestar:
     app = Litestar(
         [
             Router(BASE_PATH, route_handlers=API),
-            *board_handlers,
+            *BOARD,
             *sign_in_handlers,
             get_kiosk,
             *docs_handlers,

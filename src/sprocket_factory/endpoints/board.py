@@ -2,11 +2,6 @@
 
 from litestar.types import ASGIApp
 
-from sprocket_factory.endpoints.board_changes import get_changes_page
-from sprocket_factory.endpoints.board_factories import get_factory_page, get_new_factory_page
-from sprocket_factory.endpoints.board_files import get_board_file
-from sprocket_factory.endpoints.board_keys import get_keys_page
-from sprocket_factory.endpoints.board_sprockets import get_new_sprocket_page, get_sprocket_page, get_sprockets_page
 from sprocket_factory.endpoints.charts import draw_spark
 from sprocket_factory.endpoints.pages import page, render
 from sprocket_factory.endpoints.routing import ApiRequest
@@ -40,17 +35,3 @@ async def _render_standings(request: ApiRequest, template: str) -> ASGIApp:
         stale_after=request.stale_after,
         spark=draw_spark,
     )
-
-
-board_handlers = [
-    get_overview_page,
-    get_wall_page,
-    get_new_factory_page,
-    get_factory_page,
-    get_sprockets_page,
-    get_new_sprocket_page,
-    get_sprocket_page,
-    get_keys_page,
-    get_changes_page,
-    get_board_file,
-]
