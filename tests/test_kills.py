@@ -96,9 +96,11 @@ def test_fault_01_what_was_acknowledged_survives_kill_9(
         goal = sum(caller.acknowledged for caller in callers) + random.randint(1, MOST_WRITES)
         with ThreadPoolExecutor(len(callers)) as together:
             writing = [together.submit(caller.write_until_killed, server.wait_for_address()) for caller in callers]
-            while sum(caller.acknowledged for caller in callers) < goal and not any(one.done() for one in writing):
-                time.sleep(0.001)
-            server.kill()
+            try:
+                while sum(caller.acknowledged for caller in callers) < goal and not any(one.done() for one in writing):
+                    time.sleep(0.001)
+            finally:
+                server.kill()  # without it they would never end
         for one in writing:
             one.result()
         server = start(*serve, "--must-exist")
