@@ -1,5 +1,6 @@
 """`sprocket-factory backup` and `restore`: what was acknowledged outlives the loss of the database, on both engines."""
 
+import os
 import re
 import resource
 import stat
@@ -349,3 +350,14 @@ def test_a_backup_signs_nobody_in(new_database: NewDatabase, run: Run, backup: P
 
     assert [0, 0] == [made.exit_code, restored.exit_code], made.output + restored.output
     assert (200, 401, 303) == (before, after, by_key)
+
+
+def test_a_backup_takes_the_place_of_a_file_alone(run: Run, database_url: str, tmp_path: Path) -> None:
+    """What only looks like one, as /dev/null does, is not replaced, whatever --force says."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused = run("backup", "--force", str(pipe), url=database_url)
+
+    assert 1 == refused.exit_code
+    assert "is no file" in refused.output
+    assert pipe.is_fifo()

@@ -29,6 +29,8 @@ def backup(file: Path, *, force: bool, **flags: Any) -> None:
     began = monotonic()
     file = file.resolve()
     with refusals_told():
+        if file.exists() and not file.is_file():
+            raise Conflict(f"{file} is no file.", hint="A backup would take its place.")
         if file.exists() and not force:
             raise Conflict(f"There is a file {file} already.", hint="Choose another name, or say --force.")
         contents = uvloop.run(back_up(place_of(settings := Settings(**flags)), file, settings.postgresql_programs))
