@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 
-from browsers import Browser
+from browsers import Browser, cookies_of
 from harness import Service
-from own_issuer import AUDIENCE, TOKENS, Answer, OwnIssuer, rsa_key, sign
+from own_issuer import AUDIENCE, DISCOVERY, TOKENS, Answer, OwnIssuer, rsa_key, sign
 from sprocket_factory.app import check_settings
 from sprocket_factory.errors import Unusable
 from sprocket_factory.settings import Settings
@@ -270,6 +270,19 @@ def test_nobody_is_sent_where_others_can_listen(
 
     assert (503, "2") == (answer.status_code, answer.headers["Retry-After"])
     assert 'action="/sign-in"' in answer.text
+
+
+@pytest.mark.parametrize("document", [Answer(b"", 500), Answer(b"{", 200), Answer(b'{"issuer": "another"}')], ids=str)
+def test_an_issuer_that_was_never_reached_is_said_on_a_page(
+    issuer: OwnIssuer, browser: Browser, document: Answer
+) -> None:
+    """503 with another way in, and no cookie: nobody has left."""
+    issuer.answers[DISCOVERY] = document
+    answer = browser.get("/sign-in/oidc?next=/board/wall")
+
+    assert (503, "2") == (answer.status_code, answer.headers["Retry-After"])
+    assert 'name="next" value="/board/wall"' in answer.text
+    assert {"0"} == {cookie["max-age"] for cookie in cookies_of(answer).values()}
 
 
 @pytest.mark.parametrize("path", ["/sign-in/oidc", "/sign-in/callback?code=a&state=b"])
