@@ -48,7 +48,7 @@ TABLES = (
 
 START_SECONDS = 20
 
-ADDRESS = re.compile(r"(?<= at )https?://[\d.]+:\d+")
+ADDRESS = re.compile(r"(?<=\s)https?://[\d.]+:\d+")
 
 TLS = ssl.create_default_context()
 """No caller uses it, but httpx would make one for each: 20 ms."""
