@@ -11,7 +11,6 @@ from benchmarks import (
     hostile,
     long_history_postgresql,
     observation,
-    one_sprocket,
     side_by_side,
     starting,
 )
@@ -20,7 +19,6 @@ from benchmarks.report import build_parser
 # Those of long histories are shorter here than by themselves, where they take many minutes.
 SCRIPTS = (
     (starting, ()),
-    (one_sprocket, ()),
     (observation, ()),
     (authentication, ()),
     (hostile, ()),

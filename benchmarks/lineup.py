@@ -50,11 +50,11 @@ def serve_product_on_postgresql(folder: Path) -> Iterator[Contender]:
 
 
 @contextmanager
-def serve_bare(folder: Path) -> Iterator[Contender]:
+def serve_bare(folder: Path, stock: Stock) -> Iterator[Contender]:
     """Run the bare limit."""
     file = folder / "bare.db"
     open_with_table(file).close()
-    fill_plain(file, STOCK, SQLITE_INTEGERS)
+    fill_plain(file, stock, SQLITE_INTEGERS)
     with serve_baseline("bare", folder, file) as bare:
         yield msgspec.structs.replace(bare, name=BARE)
 
@@ -71,7 +71,7 @@ def start(name: str, folder: Path, started: Mapping[str, Contender]) -> Abstract
     own: dict[str, Callable[[], AbstractContextManager[Contender]]] = {
         PRODUCT: lambda: serve_product_filled(folder, STOCK),
         ON_POSTGRESQL: lambda: serve_product_on_postgresql(folder),
-        BARE: lambda: serve_bare(folder),
+        BARE: lambda: serve_bare(folder, STOCK),
         BARE_ON_POSTGRESQL: lambda: serve_bare_on_postgresql(folder, started[ON_POSTGRESQL]),
         DATASETTE: lambda: serve_datasette(Path(started[FLASK].database), folder),
     }

@@ -9,7 +9,7 @@ import msgspec
 WIDTH, HEIGHT = 960, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 330, 60, 50
 # Told apart without colour as well: each line bears its name.
-COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#d55e00", "#000000")
+COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#b37400", "#3b82b5", "#d55e00", "#000000")
 # Names of lines that end close to one another are moved apart by so many pixels.
 APART = 17
 STYLE = "font-family: system-ui, sans-serif; font-size: 13px"
