@@ -5,6 +5,7 @@ import sys
 from benchmarks import (
     attainment,
     authentication,
+    board,
     bulk,
     bulk_postgresql,
     growth,
@@ -22,6 +23,7 @@ SCRIPTS = (
     (observation, ()),
     (authentication, ()),
     (hostile, ()),
+    (board, ()),
     (bulk, ()),
     (attainment, ("--records", "2628000")),
     (bulk_postgresql, ("--rounds", "1")),
