@@ -397,13 +397,13 @@ def test_a_chart_is_drawn_for_who_asks_for_one(
 @pytest.mark.parametrize(
     ("parameters", "wrong"),
     [
-        ({"cumulated": "true"}, "cumulated"),
+        ({"cumulated": "yes"}, "cumulated"),
         ({"format": "svg", "cumulated": "1"}, "cumulated"),
         ({"format": "png"}, "format"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(viewer: Client, parameters: dict[str, str], wrong: str) -> None:
-    """Only charts are cumulated; what is asked for is never guessed."""
+    """What is asked for is never guessed."""
     answer = viewer.get("/attainment", params=parameters)
 
     assert (422, [wrong]) == (answer.status_code, pointers(answer.json()))

@@ -556,7 +556,7 @@ def test_every_refusal_is_described_as_the_one_body(api: Document) -> None:
         (304, "HEAD", "/attainment", {"headers": {"If-None-Match": "*"}}),
         (422, "GET", "/attainment", {"params": {"by": "minute"}}),
         (200, "GET", "/attainment", {"headers": {"Accept": "image/svg+xml"}}),
-        (422, "GET", "/attainment", {"params": {"cumulated": "true"}}),
+        (422, "GET", "/attainment", {"params": {"cumulated": "yes"}}),
         (200, "HEAD", "/events", {}),
         (422, "GET", "/events", {"params": {"last_event_id": "x"}}),
         (200, "GET", "/me", {}),

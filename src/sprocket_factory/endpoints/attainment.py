@@ -67,7 +67,7 @@ ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
         "time__gte": TIME | {"description": "Only records from this time on."},
         "time__lt": TIME | {"description": "Only records before this time."},
         "format": {"enum": list(NAMES.values()), "description": "The format, whatever the header Accept says."},
-        "cumulated": BOOLEAN | {"description": "Whether a chart (format=svg) shows sums from its beginning on."},
+        "cumulated": BOOLEAN | {"description": "Of a chart (format=svg): whether it shows sums from its beginning on."},
     },
 )
 async def get_attainment(request: ApiRequest) -> ASGIApp:
@@ -79,10 +79,9 @@ async def get_attainment(request: ApiRequest) -> ASGIApp:
     by = read_choice(parameters, "by", BUCKETINGS, "day")
     factory_ids, bounds = _read_factories(parameters), _read_bounds(parameters, request.latest)
     name = _read_format(request, parameters)
+    is_cumulated = read_boolean(parameters, "cumulated")
     if name == "svg":
-        return await _charts(request, by, factory_ids, bounds, cumulated=read_boolean(parameters, "cumulated"))
-    if "cumulated" in parameters:
-        raise wrong_parameter("cumulated", "Only charts are cumulated.", "Add format=svg.")
+        return await _charts(request, by, factory_ids, bounds, cumulated=is_cumulated)
     buckets = stream_attainment(request.database, by, factory_ids, bounds)
     return await stream_answer(buckets, FORMATS[name](COLUMNS), [(b"vary", b"accept")])
 

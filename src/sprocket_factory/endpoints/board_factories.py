@@ -19,7 +19,7 @@ from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.listing import Filter, Order, Query, read_list
 from sprocket_factory.entities.period import LENGTHS, Period, find_rows, period_of, today_in, total_of
 from sprocket_factory.entities.production import PRODUCTION, Production
-from sprocket_factory.errors import shown
+from sprocket_factory.errors import NotFound, shown
 
 RECORDS_SHOWN = 15
 """Of the records of a period, so many of the last ones can be corrected on its page; the API has them all."""
@@ -34,6 +34,7 @@ FIRST_DATE, LAST_DATE = date(1980, 1, 2), date(9998, 12, 31)
         "period": {"enum": list(LENGTHS), "default": "day"},
         "date": {"type": "string", "format": "date"},
     },
+    refuses=(NotFound,),
 )
 async def get_factory_page(request: ApiRequest) -> ASGIApp:
     """Show one factory's day, week or month."""

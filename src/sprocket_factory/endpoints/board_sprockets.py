@@ -8,6 +8,7 @@ from sprocket_factory.endpoints.pages import given_on_page, page, render
 from sprocket_factory.endpoints.routing import ApiRequest
 from sprocket_factory.entities.geometry import geometry_of
 from sprocket_factory.entities.sprocket import SPROCKETS, find_sprocket, no_sprocket
+from sprocket_factory.errors import NotFound
 
 SPROCKETS_A_PAGE = 24
 
@@ -26,7 +27,7 @@ async def get_sprockets_page(request: ApiRequest) -> ASGIApp:
     return render(request, "sprockets.html", cards=cards, next=next_, given=given, sprocket=None)
 
 
-@page("/board/sprockets/{sprocket_id:str}", role="viewer")
+@page("/board/sprockets/{sprocket_id:str}", role="viewer", refuses=(NotFound,))
 async def get_sprocket_page(request: ApiRequest) -> ASGIApp:
     """Show one sprocket, drawn and compared with the standard."""
     sprocket = await find_sprocket(request.database, request.id_in_path("sprocket_id", no_sprocket))
