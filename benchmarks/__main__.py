@@ -12,6 +12,7 @@ from benchmarks import (
     hostile,
     long_history_postgresql,
     observation,
+    rollups,
     side_by_side,
     starting,
 )
@@ -26,6 +27,7 @@ SCRIPTS = (
     (board, ()),
     (bulk, ()),
     (attainment, ("--records", "2628000")),
+    (rollups, ("--rounds", "1")),
     (bulk_postgresql, ("--rounds", "1")),
     (long_history_postgresql, ("--records", "3000000")),
 )
