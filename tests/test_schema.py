@@ -314,9 +314,8 @@ def settle(case: schemathesis.Case[Any], connection: requests.Session) -> None:
     - A key is used for one request, and a cursor belongs to one list.
     - A list is sorted by each field once, whichever its direction.
     - A span ends after it begins.
-    - A chart has room for 400 hours, days, weeks or months.
     - A single record takes no parameters.
-    - Only a chart is cumulated, and none has more than 400 buckets.
+    - No chart has more than 400 buckets.
     - Each of many records belongs to a factory that is there.
     - A whole number is written without a fraction; 5.0 is one for JSON Schema.
     - A time is at most a day ahead of the service's clock, and has up to six decimals.
@@ -332,13 +331,10 @@ def settle(case: schemathesis.Case[Any], connection: requests.Session) -> None:
         del case.query["cursor"]
         first = case.call(session=connection, params={"limit": 1}, headers={"If-None-Match": '"unknown"'})
         case.query |= {"cursor": cursor} if (cursor := cursor_in(first.headers.get("link", [""])[0])) else {}
-    if case.operation.path.endswith("/attainment"):
+    if case.operation.path.endswith("/attainment") and case.query.get("format") == "svg":
         settle_chart(case.query)
     if case.operation.method == "delete" and not is_span(case.query):
         case.query |= {"time__gte": FIRST_SECOND, "time__lt": LAST_SECOND}
-    is_chart = case.query.get("format", "svg") == "svg" and case.operation.path.endswith("/attainment")
-    if is_chart and case.query.get("by", "day") in {"hour", "day", "week", "month"}:
-        case.query["by"] = "total"
     if isinstance(case.body, dict) and case.operation.path.endswith("/production"):
         for name in ("on_conflict", "dry_run"):
             case.query.pop(name, None)
@@ -364,12 +360,9 @@ def settle_members(members: MutableMapping[str, Any], max_id: int) -> None:
 
 
 def settle_chart(query: MutableMapping[str, Any]) -> None:
-    """Let a chart have one bucket, and cumulate nothing else."""
-    if query.get("format") == "svg":
-        if query.get("by", "day") in BUCKETINGS:
-            query["by"] = "total"
-    elif str(query.get("cumulated")).lower() in {"true", "false"}:
-        del query["cumulated"]
+    """Let a chart have one bucket."""
+    if query.get("by", "day") in BUCKETINGS:
+        query["by"] = "total"
 
 
 def settle_key(case: schemathesis.Case[Any]) -> None:
