@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from browsers import COOKIE, Browser, cookies_of, let_it_be_known
-from harness import BASE_PATH, Service, a_sprocket, forget_everything
+from harness import BASE_PATH, Service, a_sprocket
 from keyholders import caller, change_key, make_key
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.instant import SECOND, now
@@ -21,13 +21,6 @@ def running(settings: Settings) -> Iterator[Service]:
     """Run a service that lets nobody in without a key."""
     with Service(settings, anonymous_role="none") as running:
         yield running
-
-
-@pytest.fixture
-def service(running: Service) -> Service:
-    """Return the service with nothing stored."""
-    running.run(running.database.write, forget_everything, by="test")
-    return running
 
 
 @pytest.fixture

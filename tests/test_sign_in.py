@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from browsers import COOKIE, Browser, cookies_of
-from harness import Service, forget_everything
+from harness import Service
 from keyholders import WRONG_KEY, change_key, make_key
 from log_lines import Logged
 from sprocket_factory.entities.instant import SECOND, now
@@ -24,13 +24,6 @@ def running(settings: Settings) -> Iterator[Service]:
     """Run a service that lets nobody in without a key."""
     with Service(replace(settings, trusted_proxies=PROXY), anonymous_role="none") as running:
         yield running
-
-
-@pytest.fixture
-def service(running: Service) -> Service:
-    """Return the service with nothing stored."""
-    running.run(running.database.write, forget_everything, by="test")
-    return running
 
 
 @pytest.fixture

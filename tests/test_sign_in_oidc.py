@@ -10,7 +10,7 @@ import pytest
 
 from browsers import COOKIE, Browser, cookies_of
 from certified_provider import AUDIENCE, RESOURCE, CertifiedProvider
-from harness import BASE_PATH, NewDatabase, Service, a_sprocket, forget_everything
+from harness import BASE_PATH, NewDatabase, Service, a_sprocket
 from keyholders import caller, make_key
 from log_lines import Logged
 from sprocket_factory.settings import Settings
@@ -51,13 +51,6 @@ def running(settings: Settings) -> Iterator[Service]:
     """Run a service that lets nobody in without a key."""
     with Service(settings, anonymous_role="none") as running:
         yield running
-
-
-@pytest.fixture
-def service(running: Service) -> Service:
-    """Return the service with nothing stored."""
-    running.run(running.database.write, forget_everything, by="test")
-    return running
 
 
 @pytest.fixture
