@@ -226,14 +226,16 @@ async def _select(
 ) -> tuple[str, dict[str, Value]]:
     """Return the statement for the sums within the bounds, and its parameters."""
     values: dict[str, Value] = {f"id_{place}": id_ for place, id_ in enumerate(sorted(factory_ids or ()))}
-    wanted = f" AND factory_id IN ({', '.join(f'CAST(:{name} AS bigint)' for name in values)})" if values else ""
+    chosen = f"IN ({', '.join(f'CAST(:{name} AS bigint)' for name in values)})"
+    wanted, where = (f" AND factory_id {chosen}", f" WHERE id {chosen}") if values else ("", "")
     if bounds == EVER:
         if by == "hour":
             return f"{_SLOT_ROWS} FROM production_quarters {_ALL}{wanted} ORDER BY factory_id, start", values
         return f"{_DAY_ROWS} FROM production_days {_ALL}{wanted} ORDER BY factory_id, day", values
     order = "start" if by == "hour" else "day, start"
     parts = []
-    for number, (name,) in enumerate(await db.all("SELECT DISTINCT time_zone FROM factories")):
+    zones = await db.all(f"SELECT DISTINCT time_zone FROM factories{where}", **values)
+    for number, (name,) in enumerate(zones):
         zone = f"zone_{number}"
         values[zone] = name
         parts += list(_parts(by, zone, zone_of(name), bounds, values))
@@ -264,21 +266,23 @@ def _parts(by: Bucketing, name: str, zone: ZoneInfo, bounds: Bounds, values: dic
         yield _RECORDS.format(edge=edge, zone=name)
     first, last = (1, 0) if by == "hour" else whole_days(zone, *bounds)
     values |= {f"{name}_since": since, f"{name}_until": until}
-    values |= {f"{name}_from": day_of(zone, since) - 1, f"{name}_to": day_of(zone, until) + 1}
-    others = ""
+    # By themselves, so that nothing is read of the slots of whole days between them.
+    edges = [(day_of(zone, since) - 1, day_of(zone, until) + 1)]
     if first <= last:
+        edges = [(edges[0][0], first - 1), (last + 1, edges[0][1])]
         values |= {f"{name}_first": first, f"{name}_last": last}
-        dates = f"BETWEEN :{name}_first AND :{name}_last"
-        others = f" AND NOT day {dates}"
         yield (
-            f"{_DAY_ROWS} FROM factories CROSS JOIN production_days {of_zone} AND day {dates} AND records > 0{{wanted}}"
+            f"{_DAY_ROWS} FROM factories CROSS JOIN production_days {of_zone}"
+            f" AND day BETWEEN :{name}_first AND :{name}_last AND records > 0{{wanted}}"
         )
     if since < until:
-        yield (
-            f"{_SLOT_ROWS} FROM factories CROSS JOIN production_quarters {of_zone}"
-            f" AND day BETWEEN :{name}_from AND :{name}_to AND start >= :{name}_since AND start < :{name}_until"
-            f" AND records > 0{others}{{wanted}}"
-        )
+        for number, (from_, to) in enumerate(edges):
+            values |= {f"{name}_from_{number}": from_, f"{name}_to_{number}": to}
+            yield (
+                f"{_SLOT_ROWS} FROM factories CROSS JOIN production_quarters {of_zone}"
+                f" AND day BETWEEN :{name}_from_{number} AND :{name}_to_{number}"
+                f" AND start >= :{name}_since AND start < :{name}_until AND records > 0{{wanted}}"
+            )
 
 
 def _cut_slots(zone: ZoneInfo, bounds: Bounds) -> list[Slot]:
