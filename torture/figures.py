@@ -93,7 +93,7 @@ FIGURES = {
     ),
     "history": Figure(
         "each read gives what was acknowledged before it began, or later: SQLite, and two servers on PostgreSQL",
-        by_tests("test_history.py", full={"HISTORY_CALLS": 40_000}, quick={"HISTORY_CALLS": 1500}),
+        by_tests("test_history.py", full={"HISTORY_CALLS": 20_000}, quick={"HISTORY_CALLS": 1500}),
     ),
     "events": Figure(
         "followers cut off again and again during 10,000 writes: nothing missed, nothing twice, on both engines",
