@@ -19,7 +19,7 @@ HOURS_APART = (1, 2, 3, 6, 12, 24)
 MAX_NAMED_DAYS = 12
 """Up to so many days have the name of their weekday beside their number."""
 
-WIDTHS = {"hour": 28, "day": 28, "named day": 66, "week": 52, "month": 46, "group": 120}
+WIDTHS = {"hour": 28, "day": 28, "named day": 66, "week": 52, "month": 46, "group": 116}
 """What labels take, in the units of the picture."""
 
 UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
