@@ -130,6 +130,68 @@ def test_a_day_has_as_many_rows_as_hours(
     assert (date == "2021-01-21") == (rows[0] == "")
 
 
+@pytest.mark.parametrize(
+    ("time_zone", "before", "date", "after"),
+    [
+        ("Pacific/Apia", "2011-12-29", "2011-12-30", "2011-12-31"),
+        ("Pacific/Kwajalein", "1993-08-20", "1993-08-21", "1993-08-22"),
+    ],
+)
+def test_a_date_that_a_time_zone_has_left_out_is_none(
+    engineer: Client, time_zone: str, before: str, date: str, after: str
+) -> None:
+    """The page says so, and those beside it lead past it."""
+    factory_id = a_factory(engineer, time_zone=time_zone)
+    here = f"{engineer.address}/board/factories/{factory_id}"
+    answer = engineer.get(here, params={"date": date})
+    pages = [engineer.get(here, params={"date": beside}).text for beside in (before, after)]
+    links = [re.findall(r'rel="(\w+)" href="[^"]*date=([0-9-]+)"', text) for text in pages]
+
+    assert (404, True) == (answer.status_code, f"There was no {date} in {time_zone}." in answer.text)
+    assert ("next", after) in links[0]
+    assert ("prev", before) in links[1]
+
+
+def test_a_date_has_its_own_records_where_clocks_went_back_over_midnight(
+    engineer: Client, page: Callable[[str], str]
+) -> None:
+    """At St. John's two dates took turns on a night of 2009; the page tells them apart as the API does."""
+    factory_id = a_factory(engineer, time_zone="America/St_Johns")
+    record(engineer, factory_id, "2009-10-31T14:30:00Z", 100, 0)
+    record(engineer, factory_id, "2009-11-01T02:30:30Z", 7, 0)
+    record(engineer, factory_id, "2009-11-01T03:00:00Z", 1000, 0)
+    by_day = engineer.get("/attainment", params={"by": "day", "factory_id": factory_id}).json()
+    path = f"/board/factories/{factory_id}?"
+
+    assert [1100, 7] == [day["actual"] for day in by_day]
+    assert "Made 1,100 Goal" in page(f"{path}date=2009-10-31")
+    assert "Made 7 Goal" in page(f"{path}date=2009-11-01")
+    assert "Made 1,100 Goal" in page(f"{path}period=month&date=2009-10-15")
+    assert "Made 7 Goal" in page(f"{path}period=month&date=2009-11-15")
+
+
+def test_a_record_that_lies_ahead_makes_nothing_fresh(engineer: Client, page: Callable[[str], str]) -> None:
+    """A plan that was entered for the evening does not hide that nobody has recorded since morning."""
+    factory_id = a_factory(engineer)
+    record(engineer, factory_id, minutes_ago(20), 12, 10)
+    record(engineer, factory_id, minutes_ago(-120), 12, 10)
+
+    assert "Last record 20 min ago" in page("/")
+    assert "◌ Stale" in page("/")
+
+
+def test_many_factories_stand_on_several_pages(engineer: Client, page: Callable[[str], str]) -> None:
+    """Each on one of them, and all are counted on each."""
+    for number in range(101):
+        a_factory(engineer, f"factory {number}")
+    (more,) = re.findall(r'rel="next" href="([^"]*)"', engineer.get(f"{engineer.address}/").text)
+
+    assert "101 without data today" in page("/")
+    assert "factory 99 " in page("/")
+    assert "factory 100 " not in page("/")
+    assert "factory 100 " in page(more)
+
+
 def test_a_week_is_shown_day_by_day(engineer: Client, page: Callable[[str], str]) -> None:
     """An ISO week, from Monday, whatever day of it was asked for."""
     factory_id = a_factory(engineer)

@@ -54,3 +54,18 @@ def test_who_has_a_field_in_hand_keeps_it(browser: Browser, service: Service, en
     expect(form.get_by_label("Made")).to_have_value("31")
     expect(form.get_by_label("Made")).to_be_focused()
     visitor.close()
+
+
+def test_a_board_without_factories_gets_the_first_one(browser: Browser, service: Service, engineer: Client) -> None:
+    """Whoever hangs the screen first need not come back."""
+    visitor = Visitor(browser, service.address)
+    visitor.page.goto("/board/wall")
+    expect(visitor.page.get_by_text("There is no factory yet.")).to_be_visible()
+    engineer.post("/factories", json={"name": "Leeds"})
+    engineer.put(
+        f"/production/1/{datetime.now(UTC):%Y-%m-%dT%H:%M}:00Z",
+        json={"sprocket_production_actual": 12, "sprocket_production_goal": 10},
+    )
+
+    expect(visitor.page.get_by_text("Ahead")).to_be_visible(timeout=WITHIN_MS)
+    visitor.close()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -191,10 +190,21 @@ def test_what_nobody_foresaw_tells_no_key_either(
     assert key[4:] not in logged.text + answer.text
 
 
-def test_the_link_works_for_somebody_who_is_signed_in(service: Service, screen: Browser) -> None:
-    """An administrator who tries it is a screen from then on, and signs in anew."""
+def test_the_link_signs_nobody_out(service: Service, screen: Browser) -> None:
+    """Who has signed in and follows it sees the wall, and stays who he is: anybody may have sent it."""
     screen.sign_in(make_key(service, "admin").secret)
-    screen.get(link(make_key(service, "viewer").secret))
+    answer = screen.get(link(make_key(service, "viewer").secret))
 
-    assert "viewer" == screen.me()[1]["role"]
-    assert httpx.codes.SEE_OTHER == screen.sign_out().status_code
+    assert (303, "/board/wall") == (answer.status_code, answer.headers["Location"])
+    assert "admin" == screen.me()[1]["role"]
+
+
+def test_a_screen_outlives_many_that_begin_anew(service: Service, screen: Browser) -> None:
+    """Those that keep no cookies open the link whenever they start."""
+    key = make_key(service, "viewer").secret
+    screen.get(link(key))
+    for _ in range(101):
+        with Browser(service) as other:
+            other.get(link(key))
+
+    assert 200 == screen.me()[0]

@@ -15,7 +15,7 @@ from sprocket_factory.access.sessions import Sessions
 from sprocket_factory.database import Database
 from sprocket_factory.endpoints.asking import ask_endpoints
 from sprocket_factory.endpoints.attainment import attainment
-from sprocket_factory.endpoints.board import get_overview_page, get_wall_page
+from sprocket_factory.endpoints.board import Board, get_overview_page, get_wall_page
 from sprocket_factory.endpoints.board_changes import get_changes_page
 from sprocket_factory.endpoints.board_factories import get_factory_page, get_new_factory_page
 from sprocket_factory.endpoints.board_files import get_board_file
@@ -100,7 +100,7 @@ def build_app(settings: Settings, database: Database, stopping: asyncio.Event | 
         listers=Listers(settings.max_lists, settings.list_seconds),
         feed=Feed(database, settings.max_event_clients),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
-        stale_after=settings.stale_after * SECOND,
+        board=Board(database, settings.stale_after * SECOND),
         running=set(),
     )
 

@@ -109,12 +109,10 @@ class Sessions:
         self.forget()
         return write_cookie(scope, SESSION, secret, (session.expires_at - now()) // SECOND)
 
-    async def end(self, scope: Scope, by: str, request_id: str) -> Header:
-        """End the request's session, if it has one, and return the header that takes its cookie away."""
-        if secret := read_cookie(scope, SESSION):
-            await self._database.write(remove_session, secret, by=by, request_id=request_id)
-            self.forget()
-        return write_cookie(scope, SESSION, "", 0)
+    async def end(self, scope: Scope, by: str, request_id: str) -> None:
+        """End the request's session."""
+        await self._database.write(remove_session, read_cookie(scope, SESSION), by=by, request_id=request_id)
+        self.forget()
 
     def for_issuer(self) -> int:
         """Return when a session ends that begins now with a token of the issuer's."""

@@ -3,6 +3,7 @@
 
 const API = "/sprocketFactory/v1";
 const CALM = 700; // milliseconds between two looks, however many events come
+const SHARE = 3; // as many times as long as a look has taken, the next one waits: a busy service gets rest
 const PATIENCE = 20_000; // milliseconds without the service before its numbers are called old
 
 document.documentElement.classList.add("has-scripts");
@@ -24,7 +25,7 @@ function seen() {
 }
 
 function tellIfCut() {
-  if (Date.now() - lastSeen < PATIENCE) return;
+  if (document.hidden || Date.now() - lastSeen < PATIENCE) return;
   const line = document.getElementById("link");
   document.body.classList.add("cut");
   if (line.hidden) line.querySelector("time").textContent = new Date(lastSeen).toLocaleTimeString();
@@ -49,13 +50,15 @@ async function look() {
 }
 
 function lookSoon() {
+  if (document.hidden) return; // whoever comes back looks at once
   if (looking) {
     again = true;
     return;
   }
+  const began = performance.now();
   looking = look()
     .catch(() => {}) // the line is told to be cut when it stays so
-    .then(() => new Promise((done) => setTimeout(done, CALM)))
+    .then(() => new Promise((done) => setTimeout(done, Math.max(CALM, SHARE * (performance.now() - began)))))
     .finally(() => {
       looking = null;
       if (again) {
@@ -82,8 +85,8 @@ if (watched) {
   for (const part of document.querySelectorAll("[data-live]")) part.dataset.told = part.innerHTML;
   follow();
   // The hour goes on, and records grow old, without any event.
-  setInterval(() => (document.hidden ? null : lookSoon()), 15_000);
-  document.addEventListener("visibilitychange", () => (document.hidden ? null : lookSoon()));
+  setInterval(lookSoon, 15_000);
+  document.addEventListener("visibilitychange", lookSoon);
   setInterval(tellIfCut, 1000);
 }
 

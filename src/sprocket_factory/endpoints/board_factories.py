@@ -1,7 +1,7 @@
 """The page of one factory: a day hour by hour, or a week or a month day by day; and forms to record and to change."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from litestar.types import ASGIApp
@@ -12,7 +12,7 @@ from sprocket_factory.endpoints.charts import Series, draw_chart
 from sprocket_factory.endpoints.pages import given_on_page, page, render
 from sprocket_factory.endpoints.parameters import read_choice, wrong_parameter
 from sprocket_factory.endpoints.routing import ApiRequest
-from sprocket_factory.entities.calendar import date_of, number_of, offsets_of, zone_of
+from sprocket_factory.entities.calendar import date_of, number_of, offsets_of, span_of_day, zone_of
 from sprocket_factory.entities.change_feed import find_last_position
 from sprocket_factory.entities.factory import Factory, find_factory, known_time_zones, no_factory
 from sprocket_factory.entities.instant import now
@@ -24,7 +24,7 @@ from sprocket_factory.errors import NotFound, shown
 RECORDS_SHOWN = 15
 """Of the records of a period, so many of the last ones can be corrected on its page; the API has them all."""
 
-FIRST_DATE, LAST_DATE = date(1980, 1, 2), date(9998, 12, 31)
+FIRST_DATE, LAST_DATE = date(1980, 2, 1), date(9998, 12, 31)
 
 
 @page(
@@ -52,12 +52,13 @@ async def get_factory_page(request: ApiRequest) -> ASGIApp:
         factory=factory,
         etag=Answer(factory).etag.decode(),
         period=period,
-        dates=_dates(period, today_in(factory, instant)),
+        dates=_dates(factory, period, today_in(factory, instant)),
         rows=rows,
         charts=[draw_chart(series, instant), draw_chart(series, instant, cumulated=True)],
         total=total_of(rows),
         records=await _last_records(request, factory, period),
         records_shown=RECORDS_SHOWN,
+        limits=(FIRST_DATE, LAST_DATE),
         may_record=_may_record(request, factory),
         offsets=offsets_of(zone_of(factory.time_zone), period.span),
         time_zones=sorted(known_time_zones()),
@@ -85,16 +86,25 @@ def _read_period(parameters: Mapping[str, str], factory: Factory, instant: int) 
     return period_of(factory, length, number_of(wanted))
 
 
-def _dates(period: Period, today: int) -> dict[str, Any]:
+def _dates(factory: Factory, period: Period, today: int) -> dict[str, Any]:
     """Return the dates that the page speaks of and leads to."""
     return {
         "first": date_of(period.first),
         "last": date_of(period.last),
-        "before": date_of(period.first) - timedelta(days=1),
-        "after": date_of(period.last) + timedelta(days=1),
+        "before": _neighbour(factory, period, -1),
+        "after": _neighbour(factory, period, 1),
         "today": date_of(today),
         "has_today": period.first <= today <= period.last,
     }
+
+
+def _neighbour(factory: Factory, period: Period, step: int) -> date | None:
+    """Return a date of the period before this one or behind it, past those that its time zone has left out."""
+    zone = zone_of(factory.time_zone)
+    day = period.first - 1 if step < 0 else period.last + 1
+    while span_of_day(zone, day) is None:
+        day += step
+    return wanted if FIRST_DATE <= (wanted := date_of(day)) <= LAST_DATE else None
 
 
 async def _last_records(request: ApiRequest, factory: Factory, period: Period) -> list[Production]:

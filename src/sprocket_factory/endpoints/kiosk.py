@@ -32,6 +32,14 @@ async def get_kiosk(request: ApiRequest) -> ASGIApp:
             raise Forbidden("The link of a screen takes a viewer's key, and no other.", hint="Make one.")
         if request.scope["method"] == HttpMethod.HEAD:  # who shows what a link leads to is no screen
             return SeeOther(WALL)
+        if await _is_somebody(request):
+            return SeeOther(WALL)
         return await let_in(request, request.sessions.of_key(holder, is_screen=True), WALL, "link")
     except WrongCredentials:
         raise NotFound("This link leads nowhere, or nowhere any more.", hint="An administrator gives it out.") from None
+
+
+async def _is_somebody(request: ApiRequest) -> bool:
+    """Return whether somebody has signed in there, who is not to become a screen: a link may be anybody's."""
+    session = await request.sessions.find(request.scope)
+    return session is not None and not session.is_screen

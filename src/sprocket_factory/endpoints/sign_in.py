@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 from litestar.types import ASGIApp
 
 from sprocket_factory.access.callers import OPEN, Caller
-from sprocket_factory.access.sessions import ATTEMPT, ATTEMPT_SECONDS, local_path, read_cookie, write_cookie
+from sprocket_factory.access.sessions import ATTEMPT, ATTEMPT_SECONDS, SESSION, local_path, read_cookie, write_cookie
 from sprocket_factory.endpoints.answers import SeeOther
 from sprocket_factory.endpoints.forms import read_form
 from sprocket_factory.endpoints.headers import NOWHERE, PRIVATE
@@ -55,11 +55,10 @@ async def post_sign_out(request: ApiRequest) -> ASGIApp:
     """End the session that the browser has. Raises Forbidden for a form that is not ours."""
     request.sessions.check_origin(request.scope)
     session = await request.sessions.find(request.scope)
-    who = "nobody" if session is None else session.caller
-    gone = await request.sessions.end(request.scope, who, request_id_of(request.scope))
     if session is not None:
-        security_log.info("signed out", who=who)
-    return SeeOther(SIGN_IN, [gone])
+        await request.sessions.end(request.scope, session.caller, request_id_of(request.scope))
+        security_log.info("signed out", who=session.caller)
+    return SeeOther(SIGN_IN, [write_cookie(request.scope, SESSION, "", 0)])
 
 
 @page("/sign-in/oidc", role=OPEN, headers=UNKEPT, parameters=NEXT)

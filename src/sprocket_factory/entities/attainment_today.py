@@ -7,13 +7,17 @@ from sprocket_factory.database import Database
 from sprocket_factory.entities.attainment import Attainment, find_days
 from sprocket_factory.entities.calendar import day_of, zone_of
 from sprocket_factory.entities.factory import Factory
+from sprocket_factory.entities.instant import MINUTE
 
 MAX_FACTORIES = 10_000
+
+MAX_SKEW = MINUTE
+"""So far a machine's clock may be ahead of ours; its records are of now all the same."""
 
 _FACTORIES = f"SELECT id, name, time_zone FROM factories ORDER BY id LIMIT {MAX_FACTORIES}"
 
 _LAST = f"""
-SELECT id, (SELECT max(time) FROM production WHERE factory_id = factories.id)
+SELECT id, (SELECT max(time) FROM production WHERE factory_id = factories.id AND time <= :until)
 FROM factories ORDER BY id LIMIT {MAX_FACTORIES}
 """
 
@@ -23,7 +27,7 @@ class Today(NamedTuple):
 
     factory: Factory
     last: int | None
-    """The instant of its last record, of whichever day."""
+    """The instant of its last record up to now, of whichever day. One that lies ahead says nothing of now."""
     actual: int | None
     goal: int | None
     """The sums of today; None where today has no record, which is something else than zero."""
@@ -40,7 +44,7 @@ async def find_today(db: Database, instant: int) -> Sequence[Today]:
     The sums are those that `/attainment?by=day` gives.
     """
     factories = await db.read(Factory, _FACTORIES)
-    last = dict(await db.read(_Last, _LAST, scans=True))
+    last = dict(await db.read(_Last, _LAST, {"until": instant + MAX_SKEW}, scans=True))
     sums: dict[int, Attainment] = {}
     for time_zone in sorted({factory.time_zone for factory in factories}):
         day = day_of(zone_of(time_zone), instant)

@@ -34,6 +34,16 @@ async def find_last_position(db: Database) -> int:
     return int(row[0]) if row and row[0] else await db.last_id("changes")
 
 
+async def find_last_change(db: Database) -> tuple[int, int] | None:
+    """Return the position of the last change that is visible, and its instant; None before the first.
+
+    No other change has both, though where a backup is restored positions go on from an older one.
+    """
+    await complete_changes(db)
+    row = await db.one("SELECT id, at FROM changes ORDER BY id DESC LIMIT 1")
+    return None if row is None else (row[0], row[1])
+
+
 async def read_feed(db: Database, after: int, limit: int) -> list[Change]:
     """Return the changes behind a position in their order, up to so many. Whoever goes on from the last misses none.
 

@@ -6,15 +6,25 @@ from typing import Literal, NamedTuple, get_args
 from sprocket_factory.database import Database
 from sprocket_factory.entities.attainment import Attainment, Bounds
 from sprocket_factory.entities.attainment_calendar import find_calendars
-from sprocket_factory.entities.calendar import Span, day_of, first_day_of, last_day_of, span_of_days, zone_of
+from sprocket_factory.entities.calendar import (
+    Span,
+    date_of,
+    day_of,
+    first_day_of,
+    last_day_of,
+    span_of_day,
+    span_of_days,
+    zone_of,
+)
 from sprocket_factory.entities.factory import Factory
+from sprocket_factory.errors import NotFound
 
 Length = Literal["day", "week", "month"]
 
 LENGTHS: tuple[Length, ...] = get_args(Length)
 
-MOST_ROWS = 31
-"""No month has more days, and no day more hours."""
+MOST_ROWS = 40
+"""No month has so many days, with those of its neighbours that take turns with its own, and no day so many hours."""
 
 
 class Period(NamedTuple):
@@ -42,8 +52,14 @@ class Row(NamedTuple):
 
 
 def period_of(factory: Factory, length: Length, day: int) -> Period:
-    """Return the day, ISO week or month of a factory that a local date lies in. The zone has left out none such."""
+    """Return the day, ISO week or month of a factory that a local date lies in.
+
+    Raises:
+        NotFound: Its time zone has left this date out, as Samoa did with the 30th of December 2011.
+    """
     first, last = first_day_of(length, day), last_day_of(length, day)
+    if not any(span_of_day(zone_of(factory.time_zone), one) for one in range(first, last + 1)):
+        raise NotFound(f"There was no {date_of(first)} in {factory.time_zone}.", hint="The calendar skipped it.")
     return Period(length, first, last, span_of_days(zone_of(factory.time_zone), first, last))
 
 
@@ -57,7 +73,11 @@ async def find_rows(db: Database, factory: Factory, period: Period) -> list[Row]
     (buckets,) = await find_calendars(db, period.by, [factory], Bounds(*period.span), MOST_ROWS)
     rows = []
     actual = goal = 0
+    zone = zone_of(factory.time_zone)
     for span, sums in buckets:
+        # Where clocks went back over midnight, the span of a date holds some of the date before or behind it.
+        if not period.first <= day_of(zone, span.start) <= period.last:
+            continue
         if sums is not None:
             actual, goal = actual + sums.actual, goal + sums.goal
         rows.append(Row(span, sums, actual, goal))

@@ -14,7 +14,14 @@ PREFIX = "sfs_"
 """Tells the secret of a session from a key: neither is good for the other."""
 
 MAX_SESSIONS = 100
-"""As many one caller may have at once. With another the one that has least time left ends."""
+MAX_SCREENS = 1000
+"""As many one caller may have at once, and as many screens one key. With another the one that has least time left ends.
+
+A screen that keeps no cookies begins anew whenever it starts, and is not to put out the others.
+"""
+
+_IS_SCREEN = "key_id IS NOT NULL AND role IS NOT NULL"
+"""Of what belongs to a key its role is only kept where it is less than that of the key."""
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -43,13 +50,13 @@ async def find_session(db: Reader, digest: bytes) -> Session | None:
     """
     row = await db.one(
         "SELECT s.caller, s.key_id, coalesce(k.name, s.name), coalesce(s.role, k.role),"
-        " coalesce(k.factory_ids, s.factory_ids), s.expires_at, k.expires_at"
+        " coalesce(k.factory_ids, s.factory_ids), s.expires_at, k.expires_at, s.role"
         " FROM sessions s LEFT JOIN keys k ON k.id = s.key_id WHERE s.digest = :digest",
         digest=digest,
     )
     if row is None:
         return None
-    caller, key_id, name, role, factory_ids, expires_at, key_expires_at = row
+    caller, key_id, name, role, factory_ids, expires_at, key_expires_at, own_role = row
     return Session(
         caller=caller,
         key_id=key_id,
@@ -57,6 +64,7 @@ async def find_session(db: Reader, digest: bytes) -> Session | None:
         role=role,
         factory_ids=None if factory_ids is None else frozenset(msgspec.json.decode(factory_ids)),
         expires_at=expires_at if key_expires_at is None else min(expires_at, key_expires_at),
+        is_screen=key_id is not None and own_role is not None,
     )
 
 
@@ -71,12 +79,14 @@ async def add_session(tx: Transaction, new: Session, secret: str, former: str) -
         raise WrongCredentials("This key is none any more.")
     await tx.run("DELETE FROM sessions WHERE expires_at <= :now", now=now())
     await remove_session(tx, former)
+    most = MAX_SCREENS if new.is_screen else MAX_SESSIONS
     await tx.run(
-        "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE caller = :caller"
+        "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions"
+        f" WHERE caller = :caller AND {'' if new.is_screen else 'NOT '}({_IS_SCREEN})"
         " ORDER BY expires_at DESC LIMIT :most OFFSET :kept)",
         caller=new.caller,
-        most=MAX_SESSIONS,
-        kept=MAX_SESSIONS - 1,
+        most=most,
+        kept=most - 1,
     )
     await tx.run(
         "INSERT INTO sessions (digest, caller, key_id, name, role, factory_ids, expires_at)"

@@ -1,5 +1,6 @@
 """Standing: how every factory stands now, for whoever looks at a board. Its numbers are those of `/attainment`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Literal, NamedTuple
@@ -24,54 +25,75 @@ class Standing(NamedTuple):
     this_hour: Bucket
 
 
-async def find_standings(db: Database, instant: int, stale_after: int) -> list[Standing]:
-    """Return how each factory stands at this instant, in the order of their ids.
+class Standings(NamedTuple):
+    """How factories stand."""
+
+    counts: Mapping[State, int]
+    """Of all factories."""
+    shown: Sequence[Standing]
+    """Of some of them."""
+    is_last: bool
+    """Whether there are no more behind those."""
+
+
+class _Day(NamedTuple):
+    """The day that it is in a time zone now."""
+
+    span: Span
+    hours: Sequence[tuple[Span, str]]
+    """Each with the text that attainment has for its start."""
+    hour: int
+    """Which of them it is now."""
+
+
+async def find_standings(db: Database, instant: int, stale_after: int, after: int, most: int) -> Standings:
+    """Return how factories stand at this instant, in the order of their ids.
 
     Args:
         db: Where to look.
         instant: Now.
-        stale_after: How old the last record may be, in microseconds, before nobody knows how the factory stands.
+        stale_after: How old the last record may be, in microseconds, before nobody knows how the factory stands; 0 for
+            as old as it likes.
+        after: Behind the factory with this id, `most` are shown.
+        most: So many.
 
     Raises:
         Refusal: As Database.read and Database.stream.
     """
     todays = await find_today(db, instant)
-    spans = {name: _today_in(name, instant) for name in {today.factory.time_zone for today in todays}}
-    if not spans:
-        return []
-    bounds = Bounds(min(spans.values()).start, max(span.until for span in spans.values()))
-    async with aclosing(stream_attainment(db, "hour", None, bounds)) as chunks:
-        sums = {(one.factory_id, one.start): one async for chunk in chunks for one in chunk}
-    return [
-        _standing(today, state_of(today, instant, stale_after), spans[today.factory.time_zone], sums, instant)
-        for today in todays
-    ]
+    states = {today.factory.id: state_of(today, instant, stale_after) for today in todays}
+    behind = [today for today in todays if today.factory.id > after]
+    shown = behind[:most]
+    days = {name: _day_in(name, instant) for name in {today.factory.time_zone for today in shown}}
+    sums: dict[tuple[int, str], Attainment] = {}
+    if shown:
+        bounds = Bounds(min(day.span for day in days.values()).start, max(day.span.until for day in days.values()))
+        factory_ids = [today.factory.id for today in shown]
+        async with aclosing(stream_attainment(db, "hour", factory_ids, bounds)) as chunks:
+            sums = {(one.factory_id, one.start): one async for chunk in chunks for one in chunk}
+    standings = [_standing(today, states[today.factory.id], days[today.factory.time_zone], sums) for today in shown]
+    return Standings(Counter(states.values()), standings, is_last=len(behind) <= most)
 
 
 def state_of(today: Today, instant: int, stale_after: int) -> State:
     """Return how a factory stands against the goal of its day so far."""
     if today.actual is None or today.goal is None:
         return "empty"
-    if today.last is None or instant - today.last > stale_after:
+    if today.last is None or (stale_after and instant - today.last > stale_after):
         return "stale"
     if today.actual == today.goal:
         return "even"
     return "ahead" if today.actual > today.goal else "behind"
 
 
-def _today_in(time_zone: str, instant: int) -> Span:
+def _day_in(time_zone: str, instant: int) -> _Day:
     zone = zone_of(time_zone)
     day = day_of(zone, instant)
-    return span_of_days(zone, day, day)
+    span = span_of_days(zone, day, day)
+    hours = [(hour, to_local_text(zone, hour.start)) for hour in spans_between(zone, "hour", *span)]
+    return _Day(span, hours, next(place for place, (hour, _) in enumerate(hours) if instant < hour.until))
 
 
-def _standing(
-    today: Today, state: State, span: Span, sums: Mapping[tuple[int, str], Attainment], instant: int
-) -> Standing:
-    factory = today.factory
-    zone = zone_of(factory.time_zone)
-    hours = [
-        Bucket(hour, sums.get((factory.id, to_local_text(zone, hour.start))))
-        for hour in spans_between(zone, "hour", *span)
-    ]
-    return Standing(today, state, hours, next(hour for hour in hours if instant < hour.span.until))
+def _standing(today: Today, state: State, day: _Day, sums: Mapping[tuple[int, str], Attainment]) -> Standing:
+    hours = [Bucket(span, sums.get((today.factory.id, start))) for span, start in day.hours]
+    return Standing(today, state, hours, hours[day.hour])
