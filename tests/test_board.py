@@ -62,7 +62,7 @@ def test_the_board_says_how_a_factory_stands(
     record(engineer, a_factory(engineer), minutes_ago(0), actual, 10)
     text = page("/")
 
-    assert re.search(rf"Leeds . {word} {actual} of 10 today {re.escape(variance)} {actual * 10}\.0 %", text)
+    assert re.search(rf"Leeds . {word} {actual} of 10 so far today {re.escape(variance)} {actual * 10}\.0 %", text)
     assert "Last record just now" in text
 
 
@@ -73,7 +73,7 @@ def test_no_data_is_not_zero(engineer: Client, page: Callable[[str], str]) -> No
     text = page("/")
 
     assert "silent ○ No data today No data today" in text
-    assert "idle ▼ Behind 0 of 5 today" in text
+    assert "idle ▼ Behind 0 of 5 so far today" in text
 
 
 def test_numbers_that_are_old_are_called_stale(engineer: Client, page: Callable[[str], str]) -> None:
@@ -81,7 +81,8 @@ def test_numbers_that_are_old_are_called_stale(engineer: Client, page: Callable[
     record(engineer, a_factory(engineer), minutes_ago(11), 12, 10)
     text = page("/")
 
-    assert "◌ Stale 12 of 10 today" in text or "○ No data today" in text  # shortly after midnight it was yesterday
+    # Shortly after midnight it was yesterday.
+    assert "◌ Stale 12 of 10 so far today" in text or "○ No data today" in text
     assert "Last record 11 min ago" in text
 
 
@@ -102,7 +103,7 @@ def test_hours_without_a_record_are_shown_as_that(engineer: Client, page: Callab
     text = page(f"/board/factories/{factory_id}?date=2021-01-21")
 
     assert (
-        "01:00–02:00 10 12 +2 120.0 % 12 +2 1 02:00–03:00 no data 12 +2 0"
+        "01:00–02:00 10 12 +2 120.0 % 12 +2 1 02:00–03:00 no data 12 +2"
         " 03:00–04:00 10 5 −5 50.0 % 17 −3 1 04:00–05:00 no data"
     ) in text
     assert "Made 17 Goal 20 Difference −3 Attainment 85.0 %" in text
@@ -199,7 +200,7 @@ def test_a_week_is_shown_day_by_day(engineer: Client, page: Callable[[str], str]
     text = page(f"/board/factories/{factory_id}?period=week&date=2021-01-23")
 
     assert "Week 03, 2021" in text
-    assert "Mon 18 Jan no data 0 ±0 0 Tue 19 Jan no data 0 ±0 0 Wed 20 Jan 10 12 +2 120.0 % 12 +2 1" in text
+    assert "Mon 18 Jan no data Tue 19 Jan no data Wed 20 Jan 10 12 +2 120.0 % 12 +2 1" in text
 
 
 def test_the_rows_are_those_of_the_api(engineer: Client) -> None:

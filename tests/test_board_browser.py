@@ -149,7 +149,7 @@ def test_what_somebody_else_has_changed_is_not_lost(visitor: Visitor, admin: Cli
     visitor.page.get_by_label("Teeth").fill("78")
     visitor.page.get_by_role("button", name="Change").click()
 
-    expect(visitor.page.get_by_role("alert")).to_contain_text("Read it again")
+    expect(visitor.page.get_by_role("alert")).to_contain_text("Somebody has changed this meanwhile")
     assert 77 == admin.get(admin.address + location).json()["teeth"]
     assert ["412"] == [part for fault in visitor.faults for part in fault.split() if part.isdigit()]
     visitor.faults.clear()  # the browser writes every refusal to its console
@@ -167,7 +167,7 @@ def test_production_is_recorded_and_corrected(visitor: Visitor, admin: Client) -
 
     page.once("dialog", lambda dialog: dialog.dismiss())
     _record(visitor, made="5", goal="31")
-    expect(page.get_by_role("alert").first).to_contain_text("actual 30")
+    expect(page.get_by_role("alert").first).to_contain_text("made 30, goal 31")
     assert [30] == _stored(admin, factory)
 
     page.get_by_role("button", name="Correct 00:00:01").click()

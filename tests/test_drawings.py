@@ -410,3 +410,12 @@ def written_on(answer: httpx.Response) -> str:
     """Return all that is written on a drawing."""
     is_picture = answer.headers["Content-Type"] == SVG
     return "\n".join(Picture(answer).texts if is_picture else notes(opened(answer)))
+
+
+@pytest.mark.parametrize("extension", ["svg", "dxf"])
+def test_a_drawing_that_is_saved_has_a_name(engineer: Client, extension: str) -> None:
+    """A machine tool's folder of drawings tells them apart."""
+    engineer.post("/sprockets", json=a_sprocket())
+    answer = engineer.get("/sprockets/1/drawing", params={"format": extension})
+
+    assert f'inline; filename="sprocket-1.{extension}"' == answer.headers["Content-Disposition"]

@@ -28,7 +28,7 @@ function tellIfCut() {
   if (document.hidden || Date.now() - lastSeen < PATIENCE) return;
   const line = document.getElementById("link");
   document.body.classList.add("cut");
-  if (line.hidden) line.querySelector("time").textContent = new Date(lastSeen).toLocaleTimeString();
+  if (line.hidden) line.querySelector("time").textContent = new Date(lastSeen).toLocaleString([], { hourCycle: "h23" });
   line.hidden = false;
 }
 
@@ -39,12 +39,14 @@ async function look() {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = page.getElementById(old.id);
-    if (!now || now.innerHTML === old.dataset.told || old.contains(document.activeElement)) continue;
+    const active = old.contains(document.activeElement) ? document.activeElement : null;
+    if (!now || now.innerHTML === old.dataset.told || active?.matches("input, select")) continue;
     const order = sortedBy(old);
     old.dataset.told = now.innerHTML;
     old.className = now.className;
     old.replaceChildren(...document.importNode(now, true).childNodes);
     if (old.matches("[data-sortable]")) makeSortable(old, order);
+    if (active?.dataset.correct) old.querySelector(`[data-correct="${active.dataset.correct}"]`)?.focus();
   }
   seen();
 }
@@ -156,6 +158,8 @@ const KINDS = {
   time: (text, form) => `${form.dataset.date}T${text}${form.querySelector("[data-offset]").value}`,
 };
 
+const CHANGED = "Somebody has changed this meanwhile. Load the page again to see what is there now, then change that.";
+
 function bodyOf(form) {
   const body = {};
   for (const field of form.querySelectorAll("[name]")) {
@@ -170,6 +174,7 @@ function tell(form, problem) {
   const line = form.querySelector(".problem[role=alert]");
   line.textContent = problem ? problem.detail : "";
   line.hidden = !problem;
+  if (form.querySelector(".done")) form.querySelector(".done").hidden = true;
   for (const field of form.querySelectorAll("[name]")) {
     const fault = problem?.errors?.find((one) => one.pointer === `/${field.name}`);
     if (fault) field.setAttribute("aria-invalid", "true");
@@ -188,20 +193,23 @@ async function send(form, method, path, body) {
     if (answer.status < 500) delete form.dataset.key; // it is done or refused: what is sent next is another thing
     if (answer.ok) return told;
     if (answer.status === 401) return location.reload();
-    tell(form, told);
-    return told.status === 409 && form.dataset.replace ? offerToReplace(form, body) : null;
+    if (answer.status === 412) return tell(form, { detail: CHANGED });
+    if (answer.status === 409 && form.dataset.replace) return offerToReplace(form, body);
+    return tell(form, told);
   } catch {
     tell(form, { detail: "The service does not answer. Nothing is known to be stored; it is safe to send it again." });
     return null;
   }
 }
 
-function offerToReplace(form, body) {
+async function offerToReplace(form, body) {
   const { factory_id: _, time, ...counts } = body;
-  if (confirm(`${form.querySelector(".problem").textContent}\n\nReplace it?`)) {
-    return send(form, "PUT", form.dataset.replace + encodeURIComponent(time), counts);
-  }
-  return null;
+  const path = form.dataset.replace + encodeURIComponent(time);
+  const stored = await (await fetch(path)).json();
+  const [day, clock] = time.split("T");
+  const words = `For ${clock} on ${day} there is a record already: made ${stored.sprocket_production_actual}, goal ${stored.sprocket_production_goal}.`;
+  if (confirm(`${words} Replace it?`)) return send(form, "PUT", path, counts);
+  return tell(form, { detail: words });
 }
 
 function goOn(form, told, where) {
@@ -210,6 +218,10 @@ function goOn(form, told, where) {
   if (where) return location.assign(where.replace("{id}", told.id));
   form.reset();
   form.closest("dialog")?.close();
+  const done = form.querySelector(".done");
+  done.textContent = `Recorded: made ${told.sprocket_production_actual}, goal ${told.sprocket_production_goal}.`;
+  done.hidden = false;
+  form.querySelector("input:not([type=hidden])").focus();
   lookSoon();
 }
 
@@ -243,21 +255,21 @@ document.addEventListener("click", async (event) => {
     const form = button.form;
     if (confirm(button.dataset.ask)) await submit(form, "DELETE", button.dataset.then);
   } else if (button?.matches("[data-correct]")) {
-    correct(button.dataset.correct);
+    correct(button.dataset);
   }
 });
 
 // A record is corrected with the version that was read: what somebody else has corrected meanwhile is not lost.
-async function correct(path) {
+async function correct({ correct: path, when }) {
   const dialog = document.getElementById("correct");
   const form = dialog.querySelector("form");
-  const answer = await fetch(path);
-  if (!answer.ok) return location.reload();
+  const answer = await fetch(path).catch(() => null);
+  if (!answer?.ok) return location.reload(); // which says what is wrong
   const record = await answer.json();
   form.dataset.to = path;
   form.dataset.etag = answer.headers.get("ETag");
   for (const field of form.querySelectorAll("[name]")) field.value = record[field.name];
-  dialog.querySelector("time").textContent = record.time;
+  dialog.querySelector("time").textContent = when;
   tell(form, null);
   dialog.showModal();
 }

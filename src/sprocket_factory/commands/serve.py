@@ -5,7 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from sprocket_factory.app import build_app, build_metrics_app, check_settings, l
 from sprocket_factory.commands.backup_schedule import check_schedule, scheduled_backups
 from sprocket_factory.commands.first_key import give_first_key
 from sprocket_factory.commands.log_levels import names_fixed, reload_levels
-from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
+from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.commands.workers import run_workers
 from sprocket_factory.database import Database, without_password
@@ -36,58 +36,7 @@ MAX_PORT = 65535
 
 
 @click.command()
-@settings_options(
-    "host",
-    "port",
-    "workers",
-    *DATABASE_SETTINGS,
-    "postgresql_programs",
-    "backup_every",
-    "backup_keep",
-    "backup_folder",
-    "must_exist",
-    "anonymous_role",
-    "oidc_issuer",
-    "oidc_audience",
-    "oidc_role_claim",
-    "oidc_roles",
-    "oidc_factories_claim",
-    "oidc_token_types",
-    "oidc_leeway_seconds",
-    "oidc_client_id",
-    "oidc_client_secret_file",
-    "oidc_scopes",
-    "oidc_sign_in_parameters",
-    "public_url",
-    "session_hours",
-    "trusted_proxies",
-    "cors_origins",
-    "max_connections",
-    "max_requests",
-    "max_requests_per_minute",
-    "max_wrong_keys",
-    "max_lists",
-    "list_seconds",
-    "max_event_clients",
-    "head_seconds",
-    "keep_alive_seconds",
-    "stalled_seconds",
-    "min_bytes_per_second",
-    "max_header_bytes",
-    "max_headers",
-    "max_body_bytes",
-    "max_ahead_seconds",
-    "tls_cert",
-    "tls_key",
-    "drain_seconds",
-    "metrics_port",
-    "metrics_host",
-    "log_level",
-    "log_levels",
-    "log_format",
-    "log_slow_ms",
-    "traces",
-)
+@settings_options(*(setting.name for setting in fields(Settings)))
 def serve(**flags: Any) -> None:
     """Serve the API until Ctrl-C or SIGTERM. SIGHUP reads the log levels again."""
     settings = Settings(**flags)

@@ -12,6 +12,7 @@ from sprocket_factory.endpoints.charts import Series, draw_chart
 from sprocket_factory.endpoints.pages import given_on_page, page, render
 from sprocket_factory.endpoints.parameters import read_choice, wrong_parameter
 from sprocket_factory.endpoints.routing import ApiRequest
+from sprocket_factory.entities.attainment_today import find_last
 from sprocket_factory.entities.calendar import date_of, number_of, offsets_of, span_of_day, zone_of
 from sprocket_factory.entities.change_feed import find_last_position
 from sprocket_factory.entities.factory import Factory, find_factory, known_time_zones, no_factory
@@ -19,6 +20,7 @@ from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.listing import Filter, Order, Query, read_list
 from sprocket_factory.entities.period import LENGTHS, Period, find_rows, period_of, today_in, total_of
 from sprocket_factory.entities.production import PRODUCTION, Production
+from sprocket_factory.entities.standing import is_stale
 from sprocket_factory.errors import NotFound, shown
 
 RECORDS_SHOWN = 15
@@ -43,6 +45,7 @@ async def get_factory_page(request: ApiRequest) -> ASGIApp:
     period = _read_period(given_on_page(request), factory, instant)
     position = await find_last_position(request.database)  # first, so that no change falls in between
     rows = await find_rows(request.database, factory, period)
+    last = await find_last(request.database, factory.id, instant)
     series = Series(factory.name, period.by, factory.time_zone, rows)
     return render(
         request,
@@ -54,6 +57,8 @@ async def get_factory_page(request: ApiRequest) -> ASGIApp:
         period=period,
         dates=_dates(factory, period, today_in(factory, instant)),
         rows=rows,
+        last=last,
+        is_stale=is_stale(last, instant, request.stale_after),
         charts=[draw_chart(series, instant), draw_chart(series, instant, cumulated=True)],
         total=total_of(rows),
         records=await _last_records(request, factory, period),

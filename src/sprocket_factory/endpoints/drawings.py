@@ -6,7 +6,7 @@ from typing import NamedTuple
 from litestar import Router
 from litestar.types import ASGIApp
 
-from sprocket_factory.endpoints.answers import Answer
+from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.draughtsman import drawn
 from sprocket_factory.endpoints.drawings_dxf import draw_dxf
 from sprocket_factory.endpoints.drawings_svg import PICTURE, draw_svg
@@ -22,13 +22,14 @@ from sprocket_factory.errors import NotFound
 class Format(NamedTuple):
     """How a drawing goes out."""
 
+    extension: str
     media_type: str
     draw: Callable[[Drawing], bytes]
 
 
 FORMATS = {
-    "svg": Format("image/svg+xml", draw_svg),
-    "dxf": Format("image/vnd.dxf", draw_dxf),
+    "svg": Format("svg", "image/svg+xml", draw_svg),
+    "dxf": Format("dxf", "image/vnd.dxf", draw_dxf),
 }
 """By the name that `format=` gives it; the first is the default."""
 
@@ -57,11 +58,16 @@ async def get_drawing(request: ApiRequest) -> ASGIApp:
     format_ = _format(request)
     sprocket = await _sprocket(request)
     body = await drawn(_drawing, sprocket, format_)
-    return Answer(body, media_type=format_.media_type.encode(), headers=[(b"vary", b"accept")])
+    return Answer(body, media_type=format_.media_type.encode(), headers=_headers(sprocket, format_))
 
 
 async def _sprocket(request: ApiRequest) -> Sprocket:
     return await find_sprocket(request.database, request.id_in_path("sprocket_id", no_sprocket))
+
+
+def _headers(sprocket: Sprocket, format_: Format) -> list[Header]:
+    disposition = f'inline; filename="sprocket-{sprocket.id}.{format_.extension}"'
+    return [(b"vary", b"accept"), (b"content-disposition", disposition.encode())]
 
 
 def _format(request: ApiRequest) -> Format:

@@ -79,6 +79,12 @@ class ApiRequest(Request[Any, Any, Any]):
         return now() + allowed_ahead
 
     @property
+    def stale_after(self) -> int:
+        """How old the last record of a factory may be before nobody knows how it stands, in microseconds."""
+        stale_after: int = self.scope["state"]["stale_after"]
+        return stale_after
+
+    @property
     def expected(self) -> Expected:
         """What the caller expects to be stored. Raises Invalid."""
         return expected_of(self.scope)

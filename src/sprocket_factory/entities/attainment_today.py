@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sprocket_factory.database import Database
+from sprocket_factory.database import Database, Reader
 from sprocket_factory.entities.attainment import Attainment, find_days
 from sprocket_factory.entities.calendar import day_of, zone_of
 from sprocket_factory.entities.factory import Factory
@@ -36,6 +36,13 @@ class Today(NamedTuple):
 class _Last(NamedTuple):
     factory_id: int
     instant: int | None
+
+
+async def find_last(db: Reader, factory_id: int, instant: int) -> int | None:
+    """Return the instant of a factory's last record up to now; None where it has none."""
+    sql = "SELECT max(time) FROM production WHERE factory_id = :factory_id AND time <= :until"
+    row = await db.one(sql, factory_id=factory_id, until=instant + MAX_SKEW)
+    return None if row is None else row[0]
 
 
 async def find_today(db: Database, instant: int) -> Sequence[Today]:

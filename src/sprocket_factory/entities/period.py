@@ -49,6 +49,8 @@ class Row(NamedTuple):
     """None where it has no record, which is something else than zero."""
     actual: int
     goal: int
+    has_begun: bool
+    """Whether there is any record so far."""
 
 
 def period_of(factory: Factory, length: Length, day: int) -> Period:
@@ -73,14 +75,15 @@ async def find_rows(db: Database, factory: Factory, period: Period) -> list[Row]
     (buckets,) = await find_calendars(db, period.by, [factory], Bounds(*period.span), MOST_ROWS)
     rows = []
     actual = goal = 0
+    has_begun = False
     zone = zone_of(factory.time_zone)
     for span, sums in buckets:
         # Where clocks went back over midnight, the span of a date holds some of the date before or behind it.
         if not period.first <= day_of(zone, span.start) <= period.last:
             continue
         if sums is not None:
-            actual, goal = actual + sums.actual, goal + sums.goal
-        rows.append(Row(span, sums, actual, goal))
+            actual, goal, has_begun = actual + sums.actual, goal + sums.goal, True
+        rows.append(Row(span, sums, actual, goal, has_begun))
     return rows
 
 

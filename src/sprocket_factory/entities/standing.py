@@ -79,11 +79,16 @@ def state_of(today: Today, instant: int, stale_after: int) -> State:
     """Return how a factory stands against the goal of its day so far."""
     if today.actual is None or today.goal is None:
         return "empty"
-    if today.last is None or (stale_after and instant - today.last > stale_after):
+    if is_stale(today.last, instant, stale_after):
         return "stale"
     if today.actual == today.goal:
         return "even"
     return "ahead" if today.actual > today.goal else "behind"
+
+
+def is_stale(last: int | None, instant: int, stale_after: int) -> bool:
+    """Return whether the last record is too old to say how a factory stands. After 0 none ever is."""
+    return last is None or (stale_after > 0 and instant - last > stale_after)
 
 
 def _day_in(time_zone: str, instant: int) -> _Day:
