@@ -5,6 +5,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 from benchmarks.report import build_parser, console, show_progress
 from rich.markup import escape
@@ -50,19 +51,33 @@ def choose(options: Namespace) -> list[str]:
     return options.figures or [name for name in FIGURES if name not in left_out]
 
 
-def try_figures(names: Sequence[str], trial: Trial, at_once: int) -> Iterator[tuple[str, Result, float]]:
-    """Try figures, so many at once, and give each with what came of it and the seconds it took, in order."""
+def try_figure(name: str, trial: Trial) -> tuple[str, Result, float]:
+    """Try one figure and return it with what came of it and the seconds it took."""
+    begun = time.monotonic()
+    return name, FIGURES[name].run(trial), time.monotonic() - begun
 
-    def try_one(name: str) -> tuple[str, Result, float]:
-        begun = time.monotonic()
-        return name, FIGURES[name].run(trial), time.monotonic() - begun
 
-    with ThreadPoolExecutor(at_once) as together:
-        for name, trying in [(name, together.submit(try_one, name)) for name in names]:
-            with show_progress() as progress:
-                progress.add_task(f"figure {name}", total=None)
+def try_figures(names: Sequence[str], trial: Trial) -> Iterator[tuple[str, Result, float]]:
+    """Try figures and give each as it is known: those of load at the end, one by one and in the main thread."""
+    loads = [name for name in names if FIGURES[name].is_load]
+    with ThreadPoolExecutor(AT_ONCE if trial.is_quick else 1) as together:
+        others = [name for name in names if name not in loads]
+        for name, trying in [(name, together.submit(try_figure, name, trial)) for name in others]:
+            with progress_of(name):
                 wait([trying])
             yield trying.result()
+    for name in loads:
+        with progress_of(name):
+            tried = try_figure(name, trial)
+        yield tried
+
+
+@contextmanager
+def progress_of(name: str) -> Iterator[None]:
+    """Show that a figure is being tried."""
+    with show_progress() as progress:
+        progress.add_task(f"figure {name}", total=None)
+        yield
 
 
 def show(name: str, result: Result, seconds: float) -> None:
@@ -78,17 +93,14 @@ def show(name: str, result: Result, seconds: float) -> None:
 def main() -> int:
     """Try what was asked for and return the exit code."""
     options = read_options()
-    names = choose(options)
     trial = Trial(options.folder, options.quick, options.minutes, options.prove)
     if options.quick:
         console.print("In a small form: fewer than the targets name.")
-    loads = [name for name in names if FIGURES[name].is_load]
-    others = [name for name in names if name not in loads]
     failed = []
-    for some, at_once in ((others, AT_ONCE if options.quick else 1), (loads, 1)):
-        for name, result, seconds in try_figures(some, trial, at_once):
-            show(name, result, seconds)
-            failed += [name] if result.wrong else []
+    for name, result, seconds in try_figures(choose(options), trial):
+        show(name, result, seconds)
+        if result.wrong:
+            failed.append(name)
     if options.prove:
         console.print(PROVED if failed else NOT_PROVED)
     elif failed:
