@@ -9,7 +9,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -185,7 +185,7 @@ class SQLiteDatabase(Database):
             nonlocal rows
             if rows is None:
                 rows = connection.execute(sql, dict(values))
-            return [make(*row) for row in islice(rows, wanted)]
+            return list(starmap(make, islice(rows, wanted)))
 
         try:
             is_last = False
@@ -195,6 +195,7 @@ class SQLiteDatabase(Database):
                 is_last = len(chunk) < wanted
                 if chunk:
                     yield chunk
+                if not is_last:
                     await asyncio.sleep(0)
         except apsw.Error as error:
             raise refusal_for(error) from error

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.types import Scope
 
 from sprocket_factory.endpoints.lenient import pointer_to, read_leniently, refuse_duplicates
 from sprocket_factory.entities import MAX_ID
@@ -94,6 +95,8 @@ def media_type_of(request: Request[Any, Any, Any], accepted: Sequence[str]) -> s
         if name == b"content-type":
             content_types.append(value)
     declared = b", ".join(content_types).decode("latin-1")
+    if declared in accepted:
+        return declared
     media_type, *parameters = (part.strip() for part in declared.lower().replace('"', "").split(";"))
     if media_type in accepted and set(parameters) <= HARMLESS:
         return media_type
@@ -112,7 +115,7 @@ async def read_pieces(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
         TooLarge: It is larger than this server reads, or has more beside its data than is passed over.
     """
     left = request.route_handler.resolve_request_max_body_size() or math.inf
-    if (request.content_length or 0) > left:
+    if _declared_length(request.scope) > left:
         raise _over_the_limit()
     is_whole = False
     while not is_whole:
@@ -139,6 +142,11 @@ async def read_whole(request: Request[Any, Any, Any], most: int = MAX_OBJECT_BYT
             raise too_large(most)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _declared_length(scope: Scope) -> int:
+    """Return how long the body is said to be; 0 where nothing is said. Litestar makes all headers into a map for it."""
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
 
 
 def _over_the_limit() -> TooLarge:

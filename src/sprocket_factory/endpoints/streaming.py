@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from itertools import chain
 from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -51,7 +52,7 @@ async def stream_answer(chunks: AsyncGenerator[list[Any]], format_: Format, head
     while sum(map(len, begun)) <= MAX_WHOLE_ROWS:
         chunk = await anext(chunks, None)
         if chunk is None:
-            rows = [row for chunk in begun for row in chunk]
+            rows = begun[0] if len(begun) == 1 else list(chain.from_iterable(begun))
             return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
         begun.append(chunk)
     return _Streamed(begun, chunks, format_, headers)

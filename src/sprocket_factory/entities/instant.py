@@ -56,7 +56,7 @@ def now() -> int:
 
 def to_datetime(instant: int) -> datetime:
     """Return the instant as an aware datetime in UTC."""
-    return _EPOCH + timedelta(0, 0, instant)  # by name it takes a third longer
+    return _EPOCH + instant * _MICROSECOND  # a timedelta that is made of the instant takes two thirds longer
 
 
 def from_datetime(moment: datetime) -> int:
