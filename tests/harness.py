@@ -23,7 +23,7 @@ import uvloop
 from sprocket_factory.app import build_app, limits_of
 from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
 from sprocket_factory.database.postgresql_ordering import ONE_AT_A_TIME
-from sprocket_factory.database.sqlite_writer import SQLiteTransaction
+from sprocket_factory.database.sqlite_transaction import SQLiteTransaction
 from sprocket_factory.entities.production_import import Merged, merge_production
 from sprocket_factory.server import GRACE_SECONDS, Server, address_of, listen, make_server
 from sprocket_factory.settings import Settings

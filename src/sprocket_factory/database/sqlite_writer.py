@@ -9,22 +9,22 @@ and each of it run alone.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, copy_context
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
-from sprocket_factory.database import STAGED_COLUMNS, Author, Block, Row, Value
+from sprocket_factory.database import Author
 from sprocket_factory.database.sqlite_errors import busy, for_caller, refusal_for
+from sprocket_factory.database.sqlite_transaction import SQLiteTransaction
 from sprocket_factory.errors import Busy, Unavailable
 from sprocket_factory.observe_metrics import commit_seconds, group_writes
 
 BUSY_SECONDS = 5
 """How long a write waits for others, in this process or another, before it is refused."""
 
-CHUNK_ROWS = 10_000
 
 MAX_GROUP = 1000
 MAX_WAITING = 10_000
@@ -41,6 +41,7 @@ class Job(NamedTuple):
     alone: bool
     answer: asyncio.Future[Any]
     context: Context  # what is known of the request that it belongs to, for log lines and traces
+    since: float
 
 
 class Outcome(NamedTuple):
@@ -49,98 +50,6 @@ class Outcome(NamedTuple):
     job: Job
     result: Any = None
     error: Exception | None = None
-
-
-class SQLiteTransaction:
-    """A `Transaction` on the writing connection. Only the writer's thread may touch it."""
-
-    new_changes = "changes"
-    quarter = "time - time % 900000000"
-
-    def __init__(self, connection: apsw.Connection, by: Author) -> None:
-        self.by = by
-        self._connection = connection
-        self._thread = threading.get_ident()
-
-    async def one(self, sql: str, **values: Value) -> Row | None:
-        """Return the first row, or None where there is none."""
-        return self._own_connection().execute(sql, values).fetchone()
-
-    async def all(self, sql: str, **values: Value) -> list[Row]:
-        """Return every row."""
-        return self._own_connection().execute(sql, values).fetchall()
-
-    async def lock(self, sql: str, **values: Value) -> Row | None:
-        """Return the first row. Nobody else writes meanwhile."""
-        return await self.one(sql, **values)
-
-    async def share(self, sql: str, **values: Value) -> list[Row]:
-        """Return every row. Nobody else writes meanwhile."""
-        return await self.all(sql, **values)
-
-    async def hold(self, sql: str, **values: Value) -> None:
-        """Do nothing. Nobody else writes meanwhile."""
-
-    async def chunks(self, sql: str, **values: Value) -> AsyncGenerator[list[Row]]:
-        """Give every row in chunks."""
-        rows = self._own_connection().execute(sql, values)
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            yield chunk
-
-    async def first(self, sql: str, **values: Value) -> Row:
-        """Return the first row of a statement that always gives one."""
-        return next(self._own_connection().execute(sql, values))
-
-    async def run(self, sql: str, **values: Value) -> int:
-        """Run one statement and return how many rows it changed."""
-        connection = self._own_connection()
-        connection.execute(sql, values)
-        return connection.changes()
-
-    async def run_last(self, sql: str, **values: Value) -> None:
-        """Run one INSERT now: it costs no round trip that could be saved."""
-        self._own_connection().execute(sql, values)
-
-    async def reserve_ids(self, table: str, last_id: int) -> None:
-        """Let the table give no id up to this one any more."""
-        await self.run(
-            "DELETE FROM sqlite_sequence WHERE name = :table AND seq < :last_id", table=table, last_id=last_id
-        )
-        await self.run(
-            "INSERT INTO sqlite_sequence (name, seq) SELECT :table, :last_id"
-            " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = :table)",
-            table=table,
-            last_id=last_id,
-        )
-
-    async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Insert many rows as they are."""
-        places = ", ".join("?" * len(columns))
-        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from our own tables
-        self._own_connection().executemany(sql, rows)
-
-    async def clear(self, table: str) -> None:
-        """Begin to fill a temporary table."""
-        self._own_connection().execute(f"DELETE FROM {table}")  # noqa: S608 - one of STAGED_COLUMNS
-
-    async def stage(self, table: str, blocks: Iterable[Block]) -> None:
-        """Put rows into a temporary table, beside what is there.
-
-        A block is one statement. Each gives up the interpreter's lock and waits to get it back: row by row, a million
-        rows took 10 s beside eight busy connections, and 3 by the thousand. Of over 1,300 rows it would be so long
-        that apsw parses it anew each time.
-        """
-        connection = self._own_connection()
-        columns = len(STAGED_COLUMNS[table])
-        place = f"({','.join('?' * columns)})"
-        for block in blocks:
-            places = ",".join([place] * (len(block) // columns))
-            connection.execute(f"INSERT INTO {table} VALUES {places}", block.tolist())  # noqa: S608
-
-    def _own_connection(self) -> apsw.Connection:
-        if threading.get_ident() != self._thread:
-            raise RuntimeError("Only the writer's thread may use a transaction, and only while it lasts.")
-        return self._connection
 
 
 class Writer:
@@ -153,6 +62,7 @@ class Writer:
         self._something_to_do = threading.Condition()
         self._closing = False
         self._waking = False
+        self._watching = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -167,18 +77,17 @@ class Writer:
         if len(self._waiting) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} writes are waiting already.", hint="Try again in a moment.")
         answer: asyncio.Future[T] = self._loop.create_future()
-        job = Job(function, args, by, alone, answer, copy_context())
+        job = Job(function, args, by, alone, answer, copy_context(), self._loop.time())
         if self._closing:
             raise Unavailable("The service is stopping.", hint="Try again in a moment.")
         self._waiting.append(job)
         if not self._waking:
             self._waking = True
             self._loop.call_soon(self._wake)
-        too_late = self._loop.call_later(BUSY_SECONDS, self._withdraw, job)
-        try:
-            return await answer
-        finally:
-            too_late.cancel()
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(BUSY_SECONDS, self._withdraw_overdue)
+        return await answer
 
     def count_waiting(self) -> int:
         """Return how many writes wait for their turn."""
@@ -198,13 +107,17 @@ class Writer:
         with self._something_to_do:
             self._something_to_do.notify()
 
-    def _withdraw(self, job: Job) -> None:
-        try:
-            self._waiting.remove(job)
-        except ValueError:
-            return  # it has begun, and its outcome is on the way
-        if not job.answer.done():
-            job.answer.set_exception(busy())
+    def _withdraw_overdue(self) -> None:
+        # One timer for all, since the first that came has waited the longest. The thread takes from there meanwhile.
+        with suppress(IndexError):
+            while (left := (job := self._waiting[0]).since + BUSY_SECONDS - self._loop.time()) <= 0:
+                with suppress(ValueError):  # it has begun, and its outcome is on the way
+                    self._waiting.remove(job)
+                    if not job.answer.done():
+                        job.answer.set_exception(busy())
+            self._loop.call_later(left, self._withdraw_overdue)
+            return
+        self._watching = False
 
     def _run(self) -> None:
         while self._wait():

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -133,6 +134,8 @@ async def read_page(request: ApiRequest, listing: Listing[T], query: Query, limi
 
 def read_query(listing: Listing[Any], parameters: Mapping[str, str], latest: int, **fixed: int) -> Query:
     """Return what the parameters ask of a list, `latest` being the last instant that may be named. Raises Invalid."""
+    if not parameters and not fixed:
+        return _everything(listing)
     filters = [Filter(column, "eq", (value,)) for column, value in fixed.items()]
     filters += _filters(listing, parameters, latest)
     limit = read_whole_number(parameters, "limit", 1, MAX_LIMIT) if "limit" in parameters else None
@@ -140,6 +143,11 @@ def read_query(listing: Listing[Any], parameters: Mapping[str, str], latest: int
     if "cursor" not in parameters:
         return query
     return query._replace(after=read_cursor(listing, query, parameters["cursor"]))
+
+
+@lru_cache
+def _everything(listing: Listing[Any]) -> Query:
+    return Query((), tuple(_order(listing, None)))
 
 
 def format_of(request: ApiRequest, parameters: Mapping[str, str]) -> type[Format]:

@@ -58,6 +58,8 @@ def required_parameters(request: Request[Any, Any, Any]) -> Mapping[str, str]:
 
 def given_parameters(scope: Scope) -> list[tuple[str, str]]:
     """Return the parameters of a request in their order. Raises Invalid where the query is no UTF-8."""
+    if not scope["query_string"]:
+        return []
     try:
         return parse_qsl(scope["query_string"].decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:

@@ -5,6 +5,7 @@ travel as parameters.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sprocket_factory.database import Database, Value
@@ -33,6 +34,13 @@ class Listing(NamedTuple, Generic[T]):
     """In which orders rows are found without looking at all of them, besides the key's."""
     folded: Mapping[str, str] = {}
     """For each column that `contains` works on, the column with its folded text."""
+
+    def __hash__(self) -> int:
+        """Return what tells it from the others: each is made once, so that what is worked out of it is remembered."""
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 class Filter(NamedTuple):
@@ -64,14 +72,35 @@ class Query(NamedTuple):
 
 def stream_list(db: Database, listing: Listing[T], query: Query) -> AsyncGenerator[list[T]]:
     """Give every row of the list in chunks, from one snapshot. Raises Busy or TooSlow."""
-    sql, values = select(listing, query)
-    return db.stream(listing.make, sql, values, scans=scans(listing, query))
+    sql, values, is_scan = _plan(listing, query)
+    return db.stream(listing.make, sql, values, scans=is_scan)
 
 
 async def read_list(db: Database, listing: Listing[T], query: Query) -> list[T]:
     """Return the rows of a list with a limit. Raises Busy or TooSlow."""
-    sql, values = select(listing, query)
-    return await db.read(listing.make, sql, values, scans=scans(listing, query))
+    sql, values, is_scan = _plan(listing, query)
+    return await db.read(listing.make, sql, values, scans=is_scan)
+
+
+class _Plan(NamedTuple):
+    """How a list is read."""
+
+    sql: str
+    values: Mapping[str, Value]
+    scans: bool
+
+
+def _plan(listing: Listing[Any], query: Query) -> _Plan:
+    """Return how a list is read. That of a whole list, or of its first page, is asked for again and again."""
+    is_common = not query.filters and query.after is None
+    return _remembered(listing, query) if is_common else _worked_out(listing, query)
+
+
+def _worked_out(listing: Listing[Any], query: Query) -> _Plan:
+    return _Plan(*select(listing, query), scans(listing, query))
+
+
+_remembered = lru_cache(maxsize=1000)(_worked_out)
 
 
 async def count_list(db: Database, listing: Listing[Any], query: Query) -> int:
