@@ -153,3 +153,15 @@ def test_decisions_are_numbered_each_once() -> None:
     numbers = sorted(path.name[:4] for path in ROOT.joinpath("docs", "decisions").glob("*.md"))
 
     assert sorted(set(numbers)) == numbers
+
+
+def test_a_reference_to_a_decision_leads_to_one() -> None:
+    """Whoever wants to know why finds it."""
+    numbers = {path.name[:4] for path in ROOT.joinpath("docs", "decisions").glob("*.md")}
+    named = {
+        number
+        for path in modules(SOURCE)
+        for number in re.findall(r"docs/decisions/(\d{4})", path.read_text(encoding="utf-8"))
+    }
+
+    assert set() == named - numbers

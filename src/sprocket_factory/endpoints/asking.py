@@ -15,7 +15,7 @@ def ask_endpoints(litestar: Litestar) -> ASGIApp:
 
     Every endpoint takes a request alone and returns a ready answer. So nothing is lost of what Litestar does between
     the two, for layers, dependencies, guards, hooks and values that have yet to be made an answer of; and that takes
-    a quarter of a short request (docs/decisions/0017).
+    a quarter of a short request (docs/decisions/0021).
     """
     find_endpoint = litestar.asgi_router.handle_routing
 
