@@ -101,7 +101,7 @@ def build_app(settings: Settings, database: Database, stopping: asyncio.Event | 
         feed=Feed(database, settings.max_event_clients),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
         stale_after=settings.stale_after * SECOND,
-        board=Board(database, settings.stale_after * SECOND),
+        board=Board(database),
         running=set(),
     )
 

@@ -46,9 +46,17 @@ class Caller(NamedTuple):
         """Who this is in the record of changes: its name, and in the last brackets what tells it from any other."""
         return self.name if self.id == ANONYMOUS else f"{self.name} ({self.id.translate(WITHOUT_BRACKETS)})"
 
+    def may(self, role: str) -> bool:
+        """Return whether the caller may do what this role may."""
+        return self.role is not None and RANKS[self.role] >= RANKS[role]
+
+    def may_write_for(self, factory_id: int) -> bool:
+        """Return whether its key lets the caller write production for this factory, if its role lets it write any."""
+        return self.factory_ids is None or factory_id in self.factory_ids
+
     def check_role(self, needed: str) -> None:
         """Raise Unauthenticated or Forbidden unless the caller may do what this role may."""
-        if self.role is not None and RANKS[self.role] >= RANKS[needed]:
+        if self.may(needed):
             return
         if self.id == ANONYMOUS:
             raise Unauthenticated("This needs a key.", hint="Send it as Authorization: Bearer <key>.")
@@ -56,7 +64,7 @@ class Caller(NamedTuple):
 
     def check_factory(self, factory_id: int) -> None:
         """Raise Forbidden unless the caller may write production for this factory."""
-        if self.factory_ids is not None and factory_id not in self.factory_ids:
+        if not self.may_write_for(factory_id):
             raise Forbidden(
                 f"{self.name} may not write production for factory {factory_id}.", hint="GET /me says for which."
             )
@@ -118,14 +126,13 @@ class Callers:
                 return await self._issuer.identify(secret.strip().decode("latin-1"))
             except WrongCredentials as refusal:
                 raise self._wrong_credentials(scope, f"token ({refusal.detail})") from None
-        holder = await self._holder(secret.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
-        if holder is None or (holder.expires_at is not None and holder.expires_at <= now()):
+        if scheme.lower() != b"bearer":
             raise self._wrong_credentials(scope)
-        self._note_use(holder.key_id)
+        holder = await self.find_by_key(scope, secret.strip().decode("latin-1"))
         return Caller(f"key:{holder.key_id}", holder.name, holder.role, holder.factory_ids, holder.expires_at)
 
     async def find_by_key(self, scope: Scope, secret: str) -> Holder:
-        """Return whom a key stands for that was sent as something else than a header.
+        """Return whom a key stands for.
 
         Raises:
             WrongCredentials: It is none.

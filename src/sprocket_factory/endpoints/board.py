@@ -14,7 +14,7 @@ from sprocket_factory.endpoints.pages import given_on_page, page, pages, render
 from sprocket_factory.endpoints.parameters import read_whole_number
 from sprocket_factory.endpoints.routing import ApiRequest
 from sprocket_factory.entities import MAX_ID
-from sprocket_factory.entities.change_feed import find_last_change, find_last_position
+from sprocket_factory.entities.change_feed import LastChange, find_last_change
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.standing import Standings, State, find_standings
 
@@ -38,26 +38,29 @@ class Cards(NamedTuple):
 class Board:
     """Makes the cards once for all who look at the same moment: after a record every board asks at once."""
 
-    def __init__(self, database: Database, stale_after: int) -> None:
-        """Call a factory stale whose last record is so old, in microseconds."""
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._stale_after = stale_after
-        self._made: dict[int, tuple[tuple[object, int], asyncio.Task[Cards]]] = {}
+        self._made: dict[int, tuple[tuple[LastChange, int], asyncio.Task[Cards]]] = {}
 
-    async def find_cards(self, after: int) -> Cards:
-        """Return the cards behind a factory, as they are now."""
-        last_change = await find_last_change(self._database)
+    async def find_cards(self, last_change: LastChange, after: int, stale_after: int) -> Cards:
+        """Return the cards behind a factory, as they are since the last change, or later.
+
+        Args:
+            last_change: Of the record of changes.
+            after: The id of the factory.
+            stale_after: As for find_standings; the same at each call.
+        """
         instant = now()
         moment = (last_change, instant // KEPT_FOR)
         made_at, making = self._made.get(after, (None, None))
         if made_at != moment or making is None or _has_failed(making):
-            making = asyncio.create_task(self._make(instant, after))
+            making = asyncio.create_task(self._make(instant, after, stale_after))
             self._made = {place: made for place, made in self._made.items() if made[0] == moment}
             self._made[after] = (moment, making)
         return await asyncio.shield(making)  # who leaves takes nothing from the others
 
-    async def _make(self, instant: int, after: int) -> Cards:
-        standings = await find_standings(self._database, instant, self._stale_after, after, FACTORIES_A_PAGE)
+    async def _make(self, instant: int, after: int, stale_after: int) -> Cards:
+        standings = await find_standings(self._database, instant, stale_after, after, FACTORIES_A_PAGE)
         html = await drawn(_html, standings, instant)
         return Cards(standings.counts, html, None if standings.is_last else standings.shown[-1].today.factory.id)
 
@@ -81,10 +84,10 @@ def _has_failed(making: asyncio.Task[Cards]) -> bool:
 async def _render_cards(request: ApiRequest, template: str) -> ASGIApp:
     given = given_on_page(request)
     after = read_whole_number(given, "after", 1, MAX_ID) if "after" in given else 0
-    position = await find_last_position(request.database)  # first, so that no change falls in between
+    last_change = await find_last_change(request.database)  # first, so that no change falls in between
     board: Board = request.scope["state"]["board"]
-    cards = await board.find_cards(after)
-    return render(request, template, position=position, cards=cards)
+    cards = await board.find_cards(last_change, after, request.stale_after)
+    return render(request, template, position=last_change.position, cards=cards)
 
 
 def _html(standings: Standings, instant: int) -> Markup:

@@ -6,7 +6,6 @@ from typing import Any
 
 from litestar.types import ASGIApp
 
-from sprocket_factory.access.callers import RANKS
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.charts import Series, draw_chart
 from sprocket_factory.endpoints.pages import given_on_page, page, render
@@ -64,7 +63,7 @@ async def get_factory_page(request: ApiRequest) -> ASGIApp:
         records=await _last_records(request, factory, period),
         records_shown=RECORDS_SHOWN,
         limits=(FIRST_DATE, LAST_DATE),
-        may_record=_may_record(request, factory),
+        may_record=request.caller.may("operator") and request.caller.may_write_for(factory.id),
         offsets=offsets_of(zone_of(factory.time_zone), period.span),
         time_zones=sorted(known_time_zones()),
     )
@@ -120,9 +119,3 @@ async def _last_records(request: ApiRequest, factory: Factory, period: Period) -
     )
     order = (Order("time", descending=True), Order("factory_id"))
     return await read_list(request.database, PRODUCTION, Query(filters, order, RECORDS_SHOWN))
-
-
-def _may_record(request: ApiRequest, factory: Factory) -> bool:
-    caller = request.caller
-    may_write = caller.role is not None and RANKS[caller.role] >= RANKS["operator"]
-    return may_write and (caller.factory_ids is None or factory.id in caller.factory_ids)

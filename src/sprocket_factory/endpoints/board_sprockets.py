@@ -24,7 +24,7 @@ async def get_sprockets_page(request: ApiRequest) -> ASGIApp:
     query = read_query(SPROCKETS, given, request.latest)
     sprockets, next_ = await read_page(request, SPROCKETS, query, SPROCKETS_A_PAGE)
     cards = [(sprocket, geometry_of(sprocket)) for sprocket in sprockets]
-    return render(request, "sprockets.html", cards=cards, next=next_, given=given, sprocket=None)
+    return render(request, "sprockets.html", cards=cards, next=next_, given=given)
 
 
 @page("/board/sprockets/{sprocket_id:str}", role="viewer", refuses=(NotFound,))

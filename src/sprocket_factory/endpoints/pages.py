@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar.types import Scope
 
-from sprocket_factory.access.callers import ANONYMOUS, RANKS, Caller
+from sprocket_factory.access.callers import ANONYMOUS, Caller
 from sprocket_factory.access.sessions import SESSION, write_cookie
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
@@ -102,4 +102,4 @@ def _rendered(scope: Scope, template: str, context: dict[str, object]) -> bytes:
 
 
 def _may(me: Caller | None, role: str) -> bool:
-    return me is not None and me.role is not None and RANKS[me.role] >= RANKS[role]
+    return me is not None and me.may(role)

@@ -27,21 +27,24 @@ class NotKept(Exception):  # noqa: N818 - whoever follows the feed begins anew
     """Not everything behind this position is there: it is older than what is kept, or not of this feed at all."""
 
 
-async def find_last_position(db: Database) -> int:
-    """Return the position of the last change that is visible; 0 before the first one."""
-    await complete_changes(db)
-    row = await db.one("SELECT max(id) FROM changes")
-    return int(row[0]) if row and row[0] else await db.last_id("changes")
+class LastChange(NamedTuple):
+    """The last change that is visible. No other has both, though after a restore positions go on from an older one."""
+
+    position: int
+    at: int | None
+    """None where nothing is left of the record."""
 
 
-async def find_last_change(db: Database) -> tuple[int, int] | None:
-    """Return the position of the last change that is visible, and its instant; None before the first.
-
-    No other change has both, though where a backup is restored positions go on from an older one.
-    """
+async def find_last_change(db: Database) -> LastChange:
+    """Return the last change that is visible; its position is 0 before the first one."""
     await complete_changes(db)
     row = await db.one("SELECT id, at FROM changes ORDER BY id DESC LIMIT 1")
-    return None if row is None else (row[0], row[1])
+    return LastChange(*row) if row else LastChange(await db.last_id("changes"), None)
+
+
+async def find_last_position(db: Database) -> int:
+    """Return the position of the last change that is visible; 0 before the first one."""
+    return (await find_last_change(db)).position
 
 
 async def read_feed(db: Database, after: int, limit: int) -> list[Change]:

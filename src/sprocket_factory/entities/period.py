@@ -89,4 +89,4 @@ async def find_rows(db: Database, factory: Factory, period: Period) -> list[Row]
 
 def total_of(rows: Sequence[Row]) -> Row | None:
     """Return where a period stands at its end; None where it has no record at all."""
-    return rows[-1] if any(row.sums is not None for row in rows) else None
+    return rows[-1] if rows and rows[-1].has_begun else None
