@@ -25,6 +25,8 @@ PAGES = [
     "/board/sprockets",
     "/board/sprockets?teeth=20",
     "/board/sprockets/99",
+    "/board/sprockets/1/removal",
+    "/board/factories/4/removal",
     "/board/new-sprocket",
     "/board/keys",
     "/board/changes",
@@ -135,7 +137,7 @@ def test_a_sprocket_is_added_corrected_and_removed(visitor: Visitor, admin: Clie
     sprocket_id = page.url.rsplit("/", 1)[1]
     assert 175.61 == admin.get(f"/sprockets/{sprocket_id}").json()["outside_diameter"]
 
-    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("link", name="Remove").click()
     page.get_by_role("button", name="Remove").click()
     expect(page).to_have_url(f"{visitor.address}/board/sprockets")
     assert 404 == admin.get(f"/sprockets/{sprocket_id}").status_code
@@ -179,7 +181,30 @@ def test_production_is_recorded_and_corrected(visitor: Visitor, admin: Client) -
     visitor.faults[:] = [fault for fault in visitor.faults if "409" not in fault]
 
 
-def test_a_factory_is_added_and_changed(visitor: Visitor, admin: Client) -> None:
+def test_a_record_is_removed_without_scripts(browser: Browser, board: Service, admin: Client) -> None:
+    """What would be removed is shown and asked for, and can be left; what was changed meanwhile is asked for anew."""
+    factory = admin.post("/factories", json={"name": "Goole"}).json()["id"]
+    record = f"/production/{factory}/2021-01-21T02:06:58Z"
+    admin.put(record, json={"sprocket_production_actual": 30, "sprocket_production_goal": 31})
+    context = browser.new_context(java_script_enabled=False, base_url=board.address)
+    page = context.new_page()
+    page.goto(f"/board/factories/{factory}?date=2021-01-21")
+    page.get_by_role("link", name="Remove 02:06:58").click()
+    page.get_by_role("link", name="Leave it").click()
+    page.get_by_role("link", name="Remove 02:06:58").click()
+    admin.patch(record, json={"sprocket_production_actual": 32})
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("alert")).to_contain_text("somebody has changed it meanwhile")
+    expect(page.locator("main")).to_contain_text("32")
+    assert [32] == _stored(admin, factory)
+
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator("#records")).to_contain_text("There is none.")
+    assert [] == _stored(admin, factory)
+    context.close()
+
+
+def test_a_factory_is_added_changed_and_removed(visitor: Visitor, admin: Client) -> None:
     """A name that another has is refused in words; a new zone counts anew."""
     page = visitor.page
     page.goto("/board/new-factory")
@@ -198,6 +223,12 @@ def test_a_factory_is_added_and_changed(visitor: Visitor, admin: Client) -> None
     page.get_by_role("button", name="Change").click()
     expect(page.locator("main")).to_contain_text("Australia/Lord_Howe")
     assert "Australia/Lord_Howe" in [one["time_zone"] for one in admin.get("/factories?name=Hull").json()]
+
+    page.get_by_text("Change this factory").click()
+    page.get_by_role("link", name="Remove").click()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Factories")
+    assert [] == admin.get("/factories?name=Hull").json()
 
 
 def test_a_key_is_made_shown_once_and_revoked(visitor: Visitor, board: Service) -> None:

@@ -79,11 +79,14 @@ PAGES: dict[str, Role] = {
     "/": "viewer",
     "/board/changes": "admin",
     "/board/factories/{factory_id}": "viewer",
+    "/board/factories/{factory_id}/records/{time}/removal": "engineer",
+    "/board/factories/{factory_id}/removal": "engineer",
     "/board/keys": "admin",
     "/board/new-factory": "engineer",
     "/board/new-sprocket": "engineer",
     "/board/sprockets": "viewer",
     "/board/sprockets/{sprocket_id}": "viewer",
+    "/board/sprockets/{sprocket_id}/removal": "engineer",
     "/board/wall": "viewer",
 }
 """The pages of the board, with the least role that sees them."""

@@ -20,6 +20,7 @@ from sprocket_factory.endpoints.board_changes import get_changes_page
 from sprocket_factory.endpoints.board_factories import get_factory_page, get_new_factory_page
 from sprocket_factory.endpoints.board_files import get_board_file
 from sprocket_factory.endpoints.board_keys import get_keys_page
+from sprocket_factory.endpoints.board_removals import removals
 from sprocket_factory.endpoints.board_sprockets import get_new_sprocket_page, get_sprocket_page, get_sprockets_page
 from sprocket_factory.endpoints.changes import changes
 from sprocket_factory.endpoints.docs import docs_handlers
@@ -70,6 +71,7 @@ BOARD: list[HTTPRouteHandler | Router] = [
     get_sprockets_page,
     get_sprocket_page,
     get_new_sprocket_page,
+    *removals,
     get_keys_page,
     get_changes_page,
     get_board_file,

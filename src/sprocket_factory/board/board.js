@@ -47,6 +47,7 @@ async function look() {
     old.replaceChildren(...document.importNode(now, true).childNodes);
     if (old.matches("[data-sortable]")) makeSortable(old, order);
     if (active?.dataset.correct) old.querySelector(`[data-correct="${active.dataset.correct}"]`)?.focus();
+    if (active?.matches("a")) old.querySelector(`a[href="${active.getAttribute("href")}"]`)?.focus();
   }
   seen();
 }
@@ -233,30 +234,26 @@ function showSecret(form, told) {
   form.querySelector(".secret").hidden = false;
 }
 
-async function submit(form, method, where) {
+async function submit(form) {
+  const method = form.dataset.send;
   if (form.dataset.ask && method === "DELETE" && !confirm(form.dataset.ask)) return;
   const buttons = form.querySelectorAll("button");
   buttons.forEach((button) => (button.disabled = true));
   const told = await send(form, method, form.dataset.to, method === "DELETE" ? null : bodyOf(form));
   buttons.forEach((button) => (button.disabled = false));
-  if (told) goOn(form, told, where);
+  if (told) goOn(form, told, form.dataset.then);
 }
 
 for (const form of document.querySelectorAll("form[data-send]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    submit(form, form.dataset.send, form.dataset.then);
+    submit(form);
   });
 }
 
-document.addEventListener("click", async (event) => {
+document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button?.matches("[data-remove]")) {
-    const form = button.form;
-    if (confirm(button.dataset.ask)) await submit(form, "DELETE", button.dataset.then);
-  } else if (button?.matches("[data-correct]")) {
-    correct(button.dataset);
-  }
+  if (button?.matches("[data-correct]")) correct(button.dataset);
 });
 
 // A record is corrected with the version that was read: what somebody else has corrected meanwhile is not lost.

@@ -1,0 +1,151 @@
+"""Removing on the board: a page shows what is there and asks, its form says yes. Neither needs a script.
+
+The form brings the version that its page showed, so nothing is removed that nobody has seen: what was changed
+meanwhile is shown anew, and asked for again.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
+
+from litestar.types import ASGIApp
+from msgspec import Struct
+
+from sprocket_factory.database import Transaction
+from sprocket_factory.endpoints.answers import Answer, SeeOther
+from sprocket_factory.endpoints.forms import read_form
+from sprocket_factory.endpoints.pages import page, post_page, render
+from sprocket_factory.endpoints.pages_words import local
+from sprocket_factory.endpoints.problem_kinds import KINDS
+from sprocket_factory.endpoints.problems import note_problem
+from sprocket_factory.endpoints.production_keys import key_in_path
+from sprocket_factory.endpoints.routing import ApiRequest
+from sprocket_factory.entities.factory import find_factory, no_factory, remove_factory
+from sprocket_factory.entities.production import find_production, remove_production
+from sprocket_factory.entities.sprocket import find_sprocket, no_sprocket, remove_sprocket
+from sprocket_factory.entities.version import Expected
+from sprocket_factory.errors import Conflict, NotFound, Stale
+
+SPROCKET = "/board/sprockets/{sprocket_id:str}/removal"
+FACTORY = "/board/factories/{factory_id:str}/removal"
+RECORD = "/board/factories/{factory_id:str}/records/{time:str}/removal"
+
+
+class Removable(NamedTuple):
+    """What may be removed, as the page says it."""
+
+    name: str
+    stored: Struct
+    members: Mapping[str, object]
+    """What is shown of it."""
+    seen_at: str
+    """The page that shows it, where whoever leaves it goes back to."""
+    gone_to: str
+    """The page to go on to when it is gone."""
+
+
+Find = Callable[[ApiRequest], Awaitable[Removable]]
+
+
+@page(SPROCKET, role="engineer", refuses=(NotFound,))
+async def get_sprocket_removal(request: ApiRequest) -> ASGIApp:
+    """Ask whether a sprocket is to be removed."""
+    return _ask(request, await _find_sprocket(request))
+
+
+@post_page(SPROCKET, role="engineer", refuses=(NotFound, Stale))
+async def post_sprocket_removal(request: ApiRequest) -> ASGIApp:
+    """Remove a sprocket."""
+    return await _remove(request, _find_sprocket, remove_sprocket, request.id_in_path("sprocket_id", no_sprocket))
+
+
+@page(FACTORY, role="engineer", refuses=(NotFound,))
+async def get_factory_removal(request: ApiRequest) -> ASGIApp:
+    """Ask whether a factory is to be removed."""
+    return _ask(request, await _find_factory(request))
+
+
+@post_page(FACTORY, role="engineer", refuses=(NotFound, Conflict, Stale))
+async def post_factory_removal(request: ApiRequest) -> ASGIApp:
+    """Remove a factory that has no production."""
+    return await _remove(request, _find_factory, remove_factory, request.id_in_path("factory_id", no_factory))
+
+
+@page(RECORD, role="engineer", refuses=(NotFound,))
+async def get_record_removal(request: ApiRequest) -> ASGIApp:
+    """Ask whether a record of production is to be removed."""
+    return _ask(request, await _find_record(request))
+
+
+@post_page(RECORD, role="engineer", refuses=(NotFound, Stale))
+async def post_record_removal(request: ApiRequest) -> ASGIApp:
+    """Remove a record of production."""
+    return await _remove(request, _find_record, remove_production, key_in_path(request))
+
+
+async def _find_sprocket(request: ApiRequest) -> Removable:
+    one = await find_sprocket(request.database, request.id_in_path("sprocket_id", no_sprocket))
+    members = {
+        "Teeth": one.teeth,
+        "Pitch diameter": one.pitch_diameter,
+        "Outside diameter": one.outside_diameter,
+        "Pitch": one.pitch,
+    }
+    return Removable(f"sprocket {one.id}", one, members, f"/board/sprockets/{one.id}", "/board/sprockets")
+
+
+async def _find_factory(request: ApiRequest) -> Removable:
+    one = await find_factory(request.database, request.id_in_path("factory_id", no_factory))
+    members = {"Name": one.name, "Time zone": one.time_zone}
+    return Removable(f"the factory {one.name}", one, members, f"/board/factories/{one.id}", "/")
+
+
+async def _find_record(request: ApiRequest) -> Removable:
+    key = key_in_path(request)
+    factory = await find_factory(request.database, key.factory_id)
+    one = await find_production(request.database, key)
+    members = {
+        "Factory": factory.name,
+        "Time": local(key.time, factory.time_zone, "%Y-%m-%d %H:%M:%S"),
+        "Made": f"{one.sprocket_production_actual:,}",
+        "Goal": f"{one.sprocket_production_goal:,}",
+    }
+    day = f"/board/factories/{factory.id}?date={local(key.time, factory.time_zone, '%Y-%m-%d')}"
+    return Removable(f"the record of {local(key.time, factory.time_zone, '%H:%M:%S')}", one, members, day, day)
+
+
+def _ask(request: ApiRequest, one: Removable, *, is_stale: bool = False) -> Answer:
+    version = Answer(one.stored).etag.decode().strip('"')
+    status = KINDS[Stale].status if is_stale else 200
+    return render(request, "removal.html", status=status, one=one, version=version, is_stale=is_stale)
+
+
+async def _remove(
+    request: ApiRequest,
+    find: Find,
+    remove: Callable[[Transaction, Any, Expected], Coroutine[Any, Any, None]],
+    key: object,
+) -> ASGIApp:
+    """Remove what the form's page has shown, and lead on; or ask again, where it is not that any more.
+
+    Raises:
+        Forbidden: The form is not ours: whoever may do this without signing in has no cookie that would tell.
+    """
+    request.sessions.check_origin(request.scope)
+    form = await read_form(request, "version")
+    seen = await find(request)
+    try:
+        await request.write(remove, key, Expected(frozenset({form["version"]})))
+    except Stale as refusal:
+        note_problem(request.scope, KINDS[Stale], str(refusal))
+        return _ask(request, await find(request), is_stale=True)
+    return SeeOther(seen.gone_to)
+
+
+removals = [
+    get_sprocket_removal,
+    post_sprocket_removal,
+    get_factory_removal,
+    post_factory_removal,
+    get_record_removal,
+    post_record_removal,
+]
