@@ -15,6 +15,8 @@ from sprocket_factory.settings import Settings
 LORD_HOWE = "Australia/Lord_Howe"
 LONDON = "Europe/London"
 
+BY_A_BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
 
 @pytest.fixture(scope="module")
 def settings(new_database: Any) -> Settings:
@@ -237,6 +239,41 @@ def test_a_page_that_cannot_be_shown_says_why(engineer: Client, path: str, statu
 
     assert (status, "text/html; charset=utf-8") == (answer.status_code, answer.headers["Content-Type"])
     assert 'href="/"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/board", "/board/nothing", "/board/sprockets/1/nothing", "/problems/no"])
+def test_an_address_that_leads_nowhere_is_told_on_a_page(engineer: Client, path: str) -> None:
+    """To a browser, in the style of the board, and it leads on; a program is told in JSON."""
+    page, data = [engineer.get(engineer.address + path, headers={"Accept": accept}) for accept in (BY_A_BROWSER, "*/*")]
+
+    assert (404, "text/html; charset=utf-8") == (page.status_code, page.headers["Content-Type"])
+    assert "style-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "<h1>There is no such thing</h1>" in page.text
+    assert 'class="button" href="/"' in page.text
+    assert (404, "application/problem+json") == (data.status_code, data.headers["Content-Type"])
+
+
+def test_the_api_tells_a_browser_what_it_tells_a_program(engineer: Client) -> None:
+    """Its refusals have one body."""
+    answer = engineer.get("/nothing", headers={"Accept": BY_A_BROWSER})
+
+    assert (404, "application/problem+json") == (answer.status_code, answer.headers["Content-Type"])
+
+
+def test_a_method_that_a_page_has_not_is_refused_on_a_page(engineer: Client) -> None:
+    """Whoever types the address to which a form is sent is told so."""
+    answer = engineer.get(f"{engineer.address}/sign-out", headers={"Accept": BY_A_BROWSER})
+
+    assert (405, "POST") == (answer.status_code, answer.headers["Allow"].replace("OPTIONS", "").strip(", "))
+    assert 'href="/"' in answer.text
+
+
+def test_who_may_not_see_a_page_is_told_who_may(service: Service) -> None:
+    """403 leads to signing in with another key."""
+    with caller(service, make_key(service, "viewer").secret) as viewer:
+        answer = viewer.get(f"{service.address}/board/keys")
+
+    assert (403, True) == (answer.status_code, 'href="/sign-in">sign in with another key' in answer.text)
 
 
 def test_a_field_that_was_left_empty_filters_nothing(engineer: Client, page: Callable[[str], str]) -> None:

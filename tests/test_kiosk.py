@@ -157,7 +157,8 @@ def test_the_key_in_a_link_is_told_nowhere(
     paths = [link(key), f"{link(key)}/", f"{link(key)}/more", f"/board/{key}", f"/{key}"]
     with traces.on(spans):
         answers = [
-            screen.request(method, path, headers=screen.from_here())
+            screen.request(method, path, headers=screen.from_here() | {"Accept": accept})
+            for accept in ("*/*", "text/html")
             for path in paths
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
         ]

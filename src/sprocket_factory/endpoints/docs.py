@@ -10,7 +10,7 @@ from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.headers import PAGE
 from sprocket_factory.endpoints.openapi import Document
-from sprocket_factory.endpoints.pages import HTML, pages
+from sprocket_factory.endpoints.pages import HTML, HTML_ALONE, pages
 from sprocket_factory.endpoints.routing import get
 
 
@@ -20,7 +20,7 @@ async def get_openapi(request: Request[Any, Any, Any]) -> ASGIApp:
     return Answer(request.app.state.openapi)
 
 
-@get("/docs", role=OPEN, media_types=("text/html",), headers=PAGE)
+@get("/docs", role=OPEN, media_types=HTML_ALONE, headers=PAGE)
 async def get_docs(request: Request[Any, Any, Any]) -> ASGIApp:
     """Return the description of the API as a page that needs no script and no internet."""
     page = pages.get_template("docs.html").render(api=request.app.state.openapi, example=example_of, grouped=grouped)

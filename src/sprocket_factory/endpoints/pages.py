@@ -14,11 +14,14 @@ from sprocket_factory.access.callers import ANONYMOUS, Caller
 from sprocket_factory.access.sessions import SESSION, write_cookie
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.headers import ALWAYS, PRIVATE
+from sprocket_factory.endpoints.negotiation import preferred_type
 from sprocket_factory.endpoints.pages_words import FILTERS
 from sprocket_factory.endpoints.parameters import parameters_of
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, get, post
 
 HTML = b"text/html; charset=utf-8"
+
+HTML_ALONE = ("text/html",)
 
 SIGN_IN = "/sign-in"
 
@@ -48,10 +51,10 @@ pages = Environment(
 pages.globals["api"] = BASE_PATH
 pages.filters.update(FILTERS)
 
-page = partial(get, media_types=("text/html",), headers=BOARD, page=True)
+page = partial(get, media_types=HTML_ALONE, headers=BOARD, page=True)
 """As `get`, for a page of the board: who may not see it is asked to sign in, and refusals are pages as well."""
 
-post_page = partial(post, media_types=("text/html",), headers=BOARD, page=True)
+post_page = partial(post, media_types=HTML_ALONE, headers=BOARD, page=True)
 """As `page`, for what a form on a page sends."""
 
 
@@ -75,9 +78,12 @@ def given_on_page(request: ApiRequest) -> dict[str, str]:
 
 
 def is_page(scope: Scope) -> bool:
-    """Return whether a page is asked for, and not the API."""
+    """Return whether a page is asked for, and not the API; where nothing is, by what the caller accepts."""
     handler = scope.get("route_handler")
-    return handler is not None and "page" in handler.opt
+    if handler is not None and "page" in handler.opt:
+        return True
+    is_data = scope["path"].startswith(BASE_PATH) if handler is None else handler.opt.get("media_types") != HTML_ALONE
+    return not is_data and preferred_type(scope, ("application/json", *HTML_ALONE)) in HTML_ALONE
 
 
 def sign_in_address(scope: Scope) -> str:
@@ -88,7 +94,10 @@ def sign_in_address(scope: Scope) -> str:
 
 
 def refusal_page(scope: Scope, status: int, title: str, detail: str) -> bytes:
-    """Return the page that says why there is none."""
+    """Return the page that says why there is none, and let it go out as one of the board."""
+    handler = scope.get("route_handler")
+    if handler is None or "page" not in handler.opt:
+        scope["state"]["headers"] = BOARD
     return _rendered(scope, "refusal.html", {"status": status, "title": title, "detail": detail})
 
 

@@ -7,7 +7,7 @@ from litestar.types import ASGIApp
 from sprocket_factory.access.callers import OPEN
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.headers import PAGE
-from sprocket_factory.endpoints.pages import HTML, pages
+from sprocket_factory.endpoints.pages import HTML, HTML_ALONE, pages
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.errors import NotFound, shown
@@ -17,13 +17,14 @@ INTRODUCTION = """\
 
 Every refusal is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`, `detail`,
 `instance` and `request_id`, and with `errors` where a body, a parameter or a header is wrong. A program goes by
-`type`; a person reads `detail`. Each type is also a page of the running service.
+`type`; a person reads `detail`. Each type is also a page of the running service. Where a browser asks for a page, or
+for an address that leads nowhere, a page says the same.
 
 <!-- Made by bin/docs from endpoints/problem_kinds.py. -->
 """
 
 
-@get("/problems/{slug:str}", role=OPEN, media_types=("text/html",), headers=PAGE)
+@get("/problems/{slug:str}", role=OPEN, media_types=HTML_ALONE, headers=PAGE)
 async def get_problem(request: ApiRequest) -> ASGIApp:
     """Return the page of one problem. Raises NotFound."""
     slug = request.scope["path_params"]["slug"]

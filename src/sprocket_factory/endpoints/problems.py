@@ -112,7 +112,8 @@ def _refused_by_litestar(scope: Scope, exception: HTTPException) -> ProblemAnswe
     detail = exception.detail
     match exception.status_code:
         case 404:
-            detail = f"Nothing is at {errors.shown(told_path(scope))}. GET /openapi.json lists every path."
+            hint = "Look at the address again." if is_page(scope) else "GET /openapi.json lists every path."
+            detail = f"Nothing is at {errors.shown(told_path(scope))}. {hint}"
         case 405:
             detail = f"{scope.get('method')} does not work here. The header Allow names what does."
     return _response(scope, kind, detail, dict(exception.headers or {}))
