@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ import httpx
 import uvloop
 
 from sprocket_factory.app import build_app, limits_of
-from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
+from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, is_postgresql, open_database
 from sprocket_factory.database.postgresql_ordering import ONE_AT_A_TIME
 from sprocket_factory.database.sqlite_transaction import SQLiteTransaction
 from sprocket_factory.entities.production_import import Merged, merge_production
@@ -307,6 +308,14 @@ async def wait_in(tx: Transaction, event: threading.Event) -> None:
         event.wait(START_SECONDS)
     else:
         await asyncio.to_thread(event.wait, START_SECONDS)
+
+
+def wait_for_a_lock(service: Service) -> None:
+    """Wait until somebody waits for another's transaction. On SQLite whoever writes next does so anyway."""
+    if is_postgresql(service.settings.database_url):
+        deadline = monotonic() + START_SECONDS
+        while not service.run(service.database.all, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert monotonic() < deadline, "nobody waits"
 
 
 async def forget_everything(tx: Transaction) -> None:

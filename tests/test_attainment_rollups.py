@@ -7,15 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from threading import Event
-from time import monotonic
 from typing import Any
 
 import httpx
 import pytest
 
 from attainments import add_factory_in, attainment, compare_rollups, recounted_rollups, stored_rollups, told
-from harness import Client, NewDatabase, Service, run_program, wait_in
-from sprocket_factory.database import Transaction, is_postgresql, open_database
+from harness import Client, NewDatabase, Service, run_program, wait_for_a_lock, wait_in
+from sprocket_factory.database import Transaction, open_database
 from sprocket_factory.entities.attainment_rollup import Bucket, hold_bucket, outdate
 from sprocket_factory.entities.production import Counts, Key, put_production
 
@@ -47,14 +46,6 @@ def a_record(random: Random, factory_id: int) -> dict[str, Any]:
 def a_span(factory_id: int, since: datetime, until: datetime) -> dict[str, str | int]:
     """Return the parameters that name what is to be removed."""
     return {"factory_id": factory_id, "time__gte": told(since), "time__lt": told(until)}
-
-
-def wait_for_a_lock(service: Service) -> None:
-    """Wait until somebody waits for another's transaction. On SQLite whoever writes next does so anyway."""
-    if is_postgresql(service.settings.database_url):
-        deadline = monotonic() + PATIENCE_SECONDS
-        while not service.run(service.database.all, "SELECT 1 FROM pg_locks WHERE NOT granted"):
-            assert monotonic() < deadline, "nobody waits"
 
 
 def some_counts(random: Random) -> dict[str, int]:

@@ -249,8 +249,9 @@ def test_fault_34_a_revoked_key_is_refused_with_the_next_request(service: Servic
     assert 404 == admin.get(f"/keys/{key['id']}").status_code
 
 
-def test_fault_34_an_administrator_who_revokes_his_own_key_is_out(admin: Client) -> None:
+def test_fault_34_an_administrator_who_revokes_his_own_key_is_out(service: Service, admin: Client) -> None:
     """There is no grace."""
+    make_key(service, "admin")
     answers = [admin.delete("/keys/1"), admin.get("/keys")]
 
     assert [204, 401] == [answer.status_code for answer in answers]

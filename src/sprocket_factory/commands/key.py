@@ -16,6 +16,7 @@ from sprocket_factory.entities import MAX_ID
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.key import KEYS, ROLES, Key, KeyWithSecret, NewKey, Role, add_key, remove_key
 from sprocket_factory.entities.listing import Order, Query, stream_list
+from sprocket_factory.entities.version import ANYTHING
 from sprocket_factory.settings import Settings
 
 T = TypeVar("T")
@@ -75,12 +76,13 @@ def list_(**flags: Any) -> None:
 
 @key.command()
 @click.argument("key_id", type=click.IntRange(1, MAX_ID))
+@click.option("--last", is_flag=True, help="Revoke it even if no other key of an administrator is good.")
 @settings_options(*DATABASE_SETTINGS)
-def revoke(key_id: int, **flags: Any) -> None:
+def revoke(key_id: int, *, last: bool, **flags: Any) -> None:
     """Revoke a key."""
 
     async def write(database: Database) -> None:
-        await database.write(remove_key, key_id, by="key revoke")
+        await database.write(remove_key, key_id, ANYTHING, last, by="key revoke")
 
     _run(Settings(**flags, must_exist=True), write)
     click.echo(f"Key {key_id} is revoked.", err=True)

@@ -19,7 +19,7 @@ from sprocket_factory.entities.key import (
     no_key,
     remove_key,
 )
-from sprocket_factory.errors import NotFound, Stale
+from sprocket_factory.errors import Conflict, NotFound, Stale
 from sprocket_factory.observe import security_log
 
 
@@ -43,9 +43,9 @@ async def get_key(request: ApiRequest) -> ASGIApp:
     return Answer(await find_key(request.database, request.id_in_path("key_id", no_key)))
 
 
-@delete("/{key_id:str}", role="admin", gives={204: None}, conditional=True, refuses=(NotFound, Stale))
+@delete("/{key_id:str}", role="admin", gives={204: None}, conditional=True, refuses=(NotFound, Stale, Conflict))
 async def delete_key(request: ApiRequest) -> ASGIApp:
-    """Revoke one key. The next request that carries it is refused."""
+    """Revoke one key, but not the last of an administrator's. The next request that carries it is refused."""
     key_id = request.id_in_path("key_id", no_key)
     await request.write(remove_key, key_id, request.expected)
     request.callers.forget()

@@ -15,7 +15,7 @@ from sprocket_factory.entities.instant import AnyTime, Time, now, read_instant, 
 from sprocket_factory.entities.listing import Listing
 from sprocket_factory.entities.name import Name, check_name
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
-from sprocket_factory.errors import Fault, Invalid, NotFound
+from sprocket_factory.errors import Conflict, Fault, Invalid, NotFound
 
 Role = Literal["viewer", "operator", "engineer", "admin"]
 
@@ -175,20 +175,33 @@ async def add_key(tx: Transaction, new: NewKey, secret: str = "") -> KeyWithSecr
 
 async def add_first_key(tx: Transaction, secret: str) -> bool:
     """Make a key for an administrator if there is no key at all; say whether. Of many that ask at once one makes it."""
-    await tx.lock("SELECT number FROM migrations WHERE number = 1")  # one after the other
+    await _one_after_the_other(tx)
     if await tx.one("SELECT id FROM keys LIMIT 1") is not None:
         return False
     await add_key(tx, NewKey(name="first administrator", role="admin"), secret)
     return True
 
 
-async def remove_key(tx: Transaction, key_id: int, expected: Expected = ANYTHING) -> None:
-    """Revoke a key. Raises NotFound or Stale."""
+async def remove_key(
+    tx: Transaction,
+    key_id: int,
+    expected: Expected = ANYTHING,
+    even_last: bool = False,  # noqa: FBT001, FBT002 - write functions take their arguments by place
+) -> None:
+    """Revoke a key.
+
+    Raises:
+        NotFound: There is no such key.
+        Stale: It is not the version that was expected.
+        Conflict: No other key of an administrator would be good now, and that was not asked for with `even_last`.
+    """
     row = await tx.lock(f"SELECT {_COLUMNS} FROM keys WHERE id = :id", id=key_id)
     if row is None:
         raise no_key(key_id)
     key = key_of(*row)
     check_expected(expected, key)
+    if key.role == "admin" and not even_last:
+        await _check_not_last(tx, key)
     await tx.run("DELETE FROM keys WHERE id = :id", id=key_id)
     await enter(tx, Entry("revoke", "key", str(key_id), before=key))
 
@@ -206,6 +219,23 @@ async def note_use(tx: Transaction, used: Sequence[tuple[int, int]]) -> None:
 def no_key(key_id: object) -> NotFound:
     """Return the refusal for an id that no key has."""
     return NotFound(f"No key has the id {key_id}.", hint="GET /sprocketFactory/v1/keys lists them.")
+
+
+async def _check_not_last(tx: Transaction, key: Key) -> None:
+    """Raise Conflict where this key of an administrator is good and no other is."""
+    await _one_after_the_other(tx)  # or of two administrators each could revoke the other's key
+    good = "role = 'admin' AND (expires_at IS NULL OR expires_at > :now)"
+    ids = {key_id for (key_id,) in await tx.all(f"SELECT id FROM keys WHERE {good}", now=now())}
+    if ids == {key.id}:
+        raise Conflict(
+            f"No other key of an administrator is good: without key {key.id} nobody could give out another.",
+            hint=f"Make one first, or run `sprocket-factory key revoke --last {key.id}` beside the database.",
+        )
+
+
+async def _one_after_the_other(tx: Transaction) -> None:
+    """Keep whoever else comes here waiting until the transaction ends."""
+    await tx.lock("SELECT number FROM migrations WHERE number = 1")
 
 
 async def _check(tx: Transaction, new: NewKey) -> int | None:
