@@ -127,7 +127,9 @@ def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         yield Path(name)
 
 
-@pytest.mark.parametrize("name", [DATABASE, "sprocket-factory.admin-key", "password", "key.pem"])
+@pytest.mark.parametrize(
+    "name", [DATABASE, "sprocket-factory.admin-key", "sprocket-factory-2.admin-key", "password", "key.pem"]
+)
 def test_what_everybody_can_read_is_found(open_folder: Path, name: str) -> None:
     """The database, the first key, and the files with secrets that the settings name; chmod mends it."""
     (open_folder / "password").write_text("secret")

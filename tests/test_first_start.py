@@ -19,6 +19,9 @@ from postgresql_server import PostgreSQLServer
 
 KEY_FILE = "sprocket-factory.admin-key"
 
+NOBODY_WRITES_HERE = Path("/proc")
+"""A folder in which not even root makes a file."""
+
 CLOSED = ("serve", "--port", "0", "--anonymous-role", "none")
 
 
@@ -81,42 +84,63 @@ def test_no_first_key_is_made_where_there_is_one(start: Callable[..., Program], 
     assert not (tmp_path / KEY_FILE).exists()
 
 
-def test_an_older_file_of_a_key_is_closed_before_it_is_written(start: Callable[..., Program], tmp_path: Path) -> None:
-    """A file that others could read holds the key only once they cannot."""
+def test_the_first_key_of_another_database_is_not_written_over(start: Callable[..., Program], tmp_path: Path) -> None:
+    """Two databases in one folder leave two files, whose names are said; each key works where it belongs."""
+    urls = [("--database-url", f"sqlite:///{name}.db") for name in ("one", "other")]
+    programs = [start(*CLOSED, *url) for url in urls]
+    addresses = [program.wait_for_address() for program in programs]
+    paths = [tmp_path / KEY_FILE, tmp_path / "sprocket-factory-2.admin-key"]
+    path_of = [next(path for path in paths if f"is in {path}." in program.output) for program in programs]
+    secrets = [path.read_text().strip() for path in path_of]
+
+    assert [0o600] * 2 == [stat.S_IMODE(path.stat().st_mode) for path in paths]
+    assert set(paths) == set(path_of)
+    assert ["admin"] * 2 == [
+        ask(address, secret).json()["role"] for address, secret in zip(addresses, secrets, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "link to nothing"])
+def test_what_has_the_name_of_the_first_key_stays(start: Callable[..., Program], tmp_path: Path, kind: str) -> None:
+    """Somebody else may have put it there, or laid the link: the key stands in a file of its own."""
+    elsewhere = tmp_path / "elsewhere"
     path = tmp_path / KEY_FILE
-    path.write_text("an older and longer key\n" * 10)
-    path.chmod(0o666)
+    match kind:
+        case "file":
+            path.write_text("mine")
+        case "folder":
+            path.mkdir()
+        case "link":
+            elsewhere.write_text("mine")
+            path.symlink_to(elsewhere)
+        case _:
+            path.symlink_to(elsewhere)
+    before = path.lstat()
     address = start(*CLOSED).wait_for_address()
+    secret = (tmp_path / "sprocket-factory-2.admin-key").read_text().strip()
 
-    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
-    assert "admin" == ask(address, path.read_text().strip()).json()["role"]
+    assert (before.st_ino, before.st_size, before.st_mode) == (
+        path.lstat().st_ino,
+        path.lstat().st_size,
+        path.lstat().st_mode,
+    )
+    assert (kind == "link") == elsewhere.exists()
+    assert "admin" == ask(address, secret).json()["role"]
 
 
-def test_a_first_key_that_nobody_could_get_is_not_made(start: Callable[..., Program], tmp_path: Path) -> None:
+def test_a_first_key_that_nobody_could_get_is_not_made(
+    postgresql: PostgreSQLServer, start: Callable[..., Program], tmp_path: Path
+) -> None:
     """Where its file cannot be written the start ends with a sentence, and the next one makes the key."""
-    path = tmp_path / KEY_FILE
-    path.mkdir()
-    done = run_program("serve", "--port", "0", folder=tmp_path)
-    path.rmdir()
-    address = start(*CLOSED).wait_for_address()
+    url = ("--database-url", postgresql.new_database())
+    done = run_program(*CLOSED, *url, folder=NOBODY_WRITES_HERE)
+    keys = postgresql.ask("SELECT count(*) FROM keys", url[1])
+    address = start(*CLOSED, *url).wait_for_address()
 
-    assert 1 == done.returncode
+    assert (1, "0") == (done.returncode, keys)
     assert "Traceback" not in done.stderr
     assert KEY_FILE in done.stderr
-    assert "admin" == ask(address, path.read_text().strip()).json()["role"]
-
-
-def test_the_first_key_is_not_written_where_a_link_leads(start: Callable[..., Program], tmp_path: Path) -> None:
-    """Somebody else may have laid the link: the key takes its place, and what it leads to stays as it was."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_text("mine")
-    path = tmp_path / KEY_FILE
-    path.symlink_to(elsewhere)
-    address = start(*CLOSED).wait_for_address()
-
-    assert "mine" == elsewhere.read_text()
-    assert not path.is_symlink()
-    assert "admin" == ask(address, path.read_text().strip()).json()["role"]
+    assert "admin" == ask(address, (tmp_path / KEY_FILE).read_text().strip()).json()["role"]
 
 
 def test_of_servers_that_start_at_once_one_leaves_the_first_key(

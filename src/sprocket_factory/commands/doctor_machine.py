@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sprocket_factory.commands.doctor_finding import Finding, note, ok, wrong
 from sprocket_factory.commands.doctor_settings import secret_files
-from sprocket_factory.commands.first_key import FILE as FIRST_KEY
+from sprocket_factory.commands.first_key import files_in
 from sprocket_factory.database import is_postgresql, path_of
 from sprocket_factory.database.backup_folder import backups_in
 from sprocket_factory.database.serving import server_of
@@ -63,17 +63,17 @@ def look_at_permissions(settings: Settings) -> Iterator[Finding]:
     private = secret_files(settings)
     if file is not None:
         private += [Path(f"{file}{suffix}") for suffix in ("", "-wal", "-shm")]
-    first_key = (file.parent if file else Path.cwd()) / FIRST_KEY
+    first_keys = files_in(file.parent if file else Path.cwd())
     faults = [
         wrong(f"Everybody on this machine can read {path}.", f"chmod o-rwx {path}")
-        for path in [*private, first_key, *(path for _, path in backups_in(Path(settings.backup_folder)))]
+        for path in [*private, *first_keys, *(path for _, path in backups_in(Path(settings.backup_folder)))]
         if path.exists() and is_open_to_everybody(path)
     ]
     if file is not None and file.exists() and not os.access(file, os.R_OK | os.W_OK):
         faults.append(wrong(f"This user cannot write {file}.", "chown it, or run as the user it belongs to."))
     yield from faults or [ok("what is private can be read by this user, and not by everybody")]
-    if first_key.exists():
-        yield note(f"The first key still lies in {first_key}.", "Keep it elsewhere, or make others with it; remove it.")
+    for path in first_keys:
+        yield note(f"A first key still lies in {path}.", "Keep it elsewhere, or make others with it; remove it.")
 
 
 def is_open_to_everybody(path: Path) -> bool:

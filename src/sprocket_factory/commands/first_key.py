@@ -11,14 +11,15 @@ from sprocket_factory.database import Database
 from sprocket_factory.entities.key import add_first_key, count_keys, new_secret
 from sprocket_factory.errors import Unusable
 
-FILE = "sprocket-factory.admin-key"
+FILE = Path("sprocket-factory.admin-key")
 
 
 async def give_first_key(database: Database) -> None:
     """Make a key for an administrator if there is none at all, and show it once.
 
     On a terminal it is printed. Elsewhere what is printed may be kept in a log, so it goes into a file that only this
-    user can read, beside an SQLite database or else in the folder where the program starts.
+    user can read, beside an SQLite database or else in the folder where the program starts. No other file is written
+    over: it may hold the key of another database.
 
     Raises:
         Unusable: The file cannot be written; no key is made then.
@@ -30,36 +31,53 @@ async def give_first_key(database: Database) -> None:
         if await database.write(add_first_key, secret, by="first start"):
             click.echo(f"The first key, for an administrator; it is shown this once:\n\n  {secret}\n")
         return
-    path = _path_beside(database)
+    folder = _folder_beside(database)
     # It is on the disk before it is a key, and under its name only then: of servers that start at once one makes it,
     # and none may write over what that one has written.
-    draft = _draft(path, secret)
+    draft = _draft(folder, secret)
     try:
         if await database.write(add_first_key, secret, by="first start"):
+            path = _new_file(folder)
             draft.replace(path)
             click.echo(f"The first key, for an administrator, is in {path}. Take it there and remove it.", err=True)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _path_beside(database: Database) -> Path:
+def _folder_beside(database: Database) -> Path:
     location = Path(database.location)
-    return location.parent / FILE if location.is_absolute() else Path(FILE).absolute()
+    return location.parent if location.is_absolute() else Path.cwd()
 
 
-def _draft(path: Path, secret: str) -> Path:
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that hold first keys."""
+    return sorted(folder.glob(f"{FILE.stem}*{FILE.suffix}"))
+
+
+def _new_file(folder: Path) -> Path:
+    """Return the path of a file that was not there before, and is now: FILE, or one with a number."""
+    path, number = folder / FILE, 1
+    while True:
+        try:
+            path.touch(0o600, exist_ok=False)
+        except FileExistsError:  # or a link, wherever it leads
+            number += 1
+            path = folder / f"{FILE.stem}-{number}{FILE.suffix}"
+        else:
+            return path
+
+
+def _draft(folder: Path, secret: str) -> Path:
     """Write the secret into a file that only this user can read, beside where it will be. Raises Unusable."""
     try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "It is a folder")
-        descriptor, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=folder)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{secret}\n")
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
         raise Unusable(
-            f"The first key cannot be written to {path}: {error.strerror}.",
+            f"The first key cannot be written to {folder / FILE}: {error.strerror}.",
             hint="Start on a terminal, or make one with `sprocket-factory key add`.",
         ) from error
     return Path(name)
