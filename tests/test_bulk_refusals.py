@@ -252,7 +252,7 @@ def test_a_quoted_cell_may_hold_what_otherwise_ends_it(engineer: Client, factory
         ("factory_id,time,sprocket_production_actual", {"/sprocket_production_goal"}),
         ("factory_id,time,sprocket_production_actual,sprocket_production_goal,time", {"/time"}),
         ("factory_id,time,sprocket_production_actual,sprocket_production_goal,shift", {"/shift"}),
-        ("factory_id;time;sprocket_production_actual;sprocket_production_goal", None),
+        ("factory_id;time;sprocket_production_actual;sprocket_production_goal", {""}),
         ("1,1611194818,1,2", None),
         ("Factory_ID,TIME,sprocket_production_actual,sprocket_production_goal", None),
     ],
@@ -267,6 +267,16 @@ def test_a_header_row_that_is_none_is_refused(
     assert 422 == answer.status_code
     assert pointers in (None, named)
     assert [] == stored(engineer, factory_id)
+
+
+@pytest.mark.parametrize(("separator", "name"), [(b";", "semicolons"), (b"\t", "tabs")])
+def test_columns_that_are_separated_otherwise_are_told(engineer: Client, separator: bytes, name: str) -> None:
+    """As spreadsheets of many countries write them: the refusal says what to do, and names no column as missing."""
+    answer = send(engineer, "text/csv", b"\xef\xbb\xbf" + HEADER.replace(b",", separator))
+    told = f"The header row has {name} between its columns. Put commas there, and in every row."
+
+    assert (422, told) == (answer.status_code, answer.json()["detail"])
+    assert [{"pointer": "", "detail": told}] == answer.json()["errors"]
 
 
 def test_a_wrong_column_is_named_with_the_nearest(engineer: Client) -> None:

@@ -202,6 +202,7 @@ def test_records_are_loaded_from_csv_and_ndjson(loader: Loader, name: str, conte
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
+        ("r.csv", CSV.replace(",", ";"), "The header row has semicolons between its columns. Put commas there"),
         ("r.csv", CSV.replace("goal", "gaol"), "There is no column 'sprocket_production_gaol'. Did you mean"),
         ("r.csv", CSV.replace("factory_id", "time"), "The column factory_id is missing."),
         ("r.csv", CSV.replace("30,", "+30,"), "row 2 /sprocket_production_goal: '+30' is no whole number"),

@@ -18,6 +18,9 @@ BLOCK_ROWS = 1000
 
 MAX_DIGITS = len(str(MAX_ID))
 
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What spreadsheets write between columns where a comma is the decimal mark, and when they copy."""
+
 COLUMNS = ("factory_id", "time", "sprocket_production_actual", "sprocket_production_goal")
 
 
@@ -125,6 +128,8 @@ def _whole_numbers(cells: Sequence[str], least: int, most: int) -> list[int]:
 
 def _order_of(header: list[str]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """Return what puts the cells of a row in the order of COLUMNS. Raises Invalid for a header that is none."""
+    if len(header) == 1:
+        _check_separator(header[0])
     faults = [
         Fault(pointer_to(name), f"There is no column {shown(name)}.{nearest(name, COLUMNS)}")
         for name in [name for name in header if name not in COLUMNS][:MAX_FAULTS]
@@ -134,3 +139,11 @@ def _order_of(header: list[str]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     if faults:
         raise Invalid("The header row is not that of production records.", faults=faults)
     return itemgetter(*(header.index(name) for name in COLUMNS))
+
+
+def _check_separator(cell: str) -> None:
+    """Raise Invalid where the only cell of a header has columns within, with something else than commas between."""
+    for separator, name in OTHER_SEPARATORS.items():
+        if separator in cell:
+            detail, hint = f"The header row has {name} between its columns.", "Put commas there, and in every row."
+            raise Invalid(detail, hint=hint, faults=[Fault("", f"{detail} {hint}")])
