@@ -164,6 +164,55 @@ def test_a_wrong_column_is_refused_with_its_place(loader: Loader, chart_data: di
     assert [[], []] == [loader.get("/production"), loader.get("/sprockets")]
 
 
+def a_seed_in(time_zone: str) -> dict[str, Any]:
+    """Return a file of one factory with its time zone."""
+    seed = a_seed()
+    seed["factories"][0]["factory"]["time_zone"] = time_zone
+    return seed
+
+
+def test_a_factory_is_made_in_the_time_zone_that_the_file_names(loader: Loader) -> None:
+    """Its records are counted in the days of its own clocks. A file that names none says nothing against it."""
+    done = loader.load("seed.json", a_seed_in("Asia/Kolkata"))
+    again = [loader.load("seed.json", seed) for seed in (a_seed_in("Asia/Kolkata"), a_seed())]
+
+    assert [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]] == [counts(one.stdout)["Factories"] for one in (done, *again)]
+    assert ["Asia/Kolkata"] == [factory["time_zone"] for factory in loader.get("/factories")]
+    assert ["2021-01-21T00:00:00+05:30"] == [day["start"] for day in loader.get("/attainment?by=day")]
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "code", "expected", "stored"),
+    [
+        ("error", 1, None, "UTC"),
+        ("replace", 0, [0, 1, 0, 0], "Asia/Kolkata"),
+        ("skip", 0, [0, 0, 0, 1], "UTC"),
+    ],
+)
+def test_another_time_zone_than_the_stored_one_is_a_conflict(
+    loader: Loader, on_conflict: str, code: int, expected: list[int] | None, stored: str
+) -> None:
+    """`--on-conflict` says what becomes of it; a new zone counts the days anew."""
+    loader.load("seed.json", a_seed())
+    done = loader.load("seed.json", a_seed_in("Asia/Kolkata"), "--on-conflict", on_conflict)
+    (day,) = loader.get("/attainment?by=day")
+
+    assert (code, expected) == (done.exit_code, counts(done.stdout).get("Factories"))
+    assert (code == 1) == ("seed.json: The factory 1, Factory 1, stands at UTC" in done.stderr)
+    assert stored == loader.get("/factories/1")["time_zone"]
+    assert (stored != "UTC") == day["start"].endswith("+05:30")
+
+
+def test_an_unknown_time_zone_is_refused_with_its_place(loader: Loader) -> None:
+    """The nearest is named, and nothing is stored."""
+    done = loader.load("seed.json", a_seed_in("Asia/Kolkatta"))
+
+    assert 1 == done.exit_code
+    assert "/factories/0/factory/time_zone: There is no time zone 'Asia/Kolkatta'." in done.stderr
+    assert "Did you mean Asia/Kolkata?" in done.stderr
+    assert [] == loader.get("/factories")
+
+
 def test_a_missing_member_is_named(loader: Loader) -> None:
     """A file without a column is refused with the name of the column and where it should be."""
     wrong = a_seed()

@@ -97,9 +97,9 @@ async def produce(tx: Transaction, minutes: range) -> None:
     spool = Spool()
     try:
         for factory in FACTORIES:
-            factory_id, _ = await ensure_factory(tx, factory.name)
+            stored, _ = await ensure_factory(tx, factory.name)
             for minute in minutes:
-                spool.add(factory_id, minute, *sample_minute(factory, minute))
+                spool.add(stored.id, minute, *sample_minute(factory, minute))
         await merge_production(tx, spool, "skip", {})
     finally:
         spool.close()

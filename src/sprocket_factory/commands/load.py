@@ -37,13 +37,14 @@ BLOCK_BYTES = 256 * 1024
     type=click.Choice(get_args(OnConflict)),
     default="error",
     show_default=True,
-    help="What to do with a record that is stored with other values.",
+    help="What to do with a record or a time zone that is stored otherwise.",
 )
 @click.option("--allow-duplicates", is_flag=True, help="Add every sprocket type of the files, stored already or not.")
 def load(files: tuple[Path, ...], on_conflict: OnConflict, *, allow_duplicates: bool, **flags: Any) -> None:
     """Load FILES into the database: all of them, or nothing where one is wrong.
 
-    A .json file holds factories with their columns of production, sprockets, or both. A .csv, .ndjson or .jsonl file
+    A .json file holds factories with their columns of production, sprockets, or both; a factory may name its time_zone.
+    A .csv, .ndjson or .jsonl file
     holds production records. Loading the same file twice changes nothing.
     """
     console = Console(stderr=True)

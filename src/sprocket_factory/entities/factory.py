@@ -173,13 +173,12 @@ async def share_incoming_time_zones(tx: Transaction) -> dict[int, str]:
     return dict(await tx.share(f"SELECT id, time_zone FROM factories WHERE {named} ORDER BY id"))
 
 
-async def ensure_factory(tx: Transaction, name: str, time_zone: str = "UTC") -> tuple[int, bool]:
-    """Return the id of the factory with this name, and whether it had to be created."""
-    row = await tx.one("SELECT id FROM factories WHERE name = :name", name=name)
+async def ensure_factory(tx: Transaction, name: str, time_zone: str = "UTC") -> tuple[Factory, bool]:
+    """Return the factory with this name, and whether it had to be created, in this time zone."""
+    row = await tx.one("SELECT id, name, time_zone FROM factories WHERE name = :name", name=name)
     if row is not None:
-        return row[0], False
-    factory = await add_factory(tx, NewFactory(name=name, time_zone=time_zone))
-    return factory.id, True
+        return Factory(*row), False
+    return await add_factory(tx, NewFactory(name=name, time_zone=time_zone)), True
 
 
 def no_factory(factory_id: object) -> NotFound:

@@ -2,12 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from sprocket_factory.database import Transaction
-from sprocket_factory.entities.factory import check_factory_name, ensure_factory
+from sprocket_factory.entities.factory import (
+    FactoryChanges,
+    change_factory,
+    check_factory_name,
+    check_time_zone,
+    ensure_factory,
+)
 from sprocket_factory.entities.instant import read_instant
 from sprocket_factory.entities.production import Count
 from sprocket_factory.entities.production_import import Merged, OnConflict, Spool, merge_production
@@ -26,10 +33,11 @@ class ChartData(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SeedFactory(Struct, frozen=True, forbid_unknown_fields=True):
-    """A factory by its name, with its production."""
+    """A factory by its name, with its production; and its time zone, where the file knows it."""
 
     name: Annotated[str, Meta(min_length=1)]
     chart_data: ChartData
+    time_zone: str | None = None
 
 
 class SeedEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,12 +53,20 @@ class SeedFile(Struct, frozen=True, forbid_unknown_fields=True):
     sprockets: list[NewSprocket] = []
 
 
+class NamedFactory(NamedTuple):
+    """A factory that a file names, without its production."""
+
+    name: str
+    time_zone: str | None
+    """None where the file does not say."""
+
+
 class Seed(AbstractContextManager["Seed"]):
     """Everything one file brings, checked and ready to store. Leaving it as a context lets go of its spool."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.factories: list[str] = []
+        self.factories: list[NamedFactory] = []
         self.sprockets: list[NewSprocket] = []
         self.spool = Spool()
 
@@ -70,7 +86,10 @@ class Seed(AbstractContextManager["Seed"]):
                 raise Invalid("A factory in the file is not right.", faults=faults) from refusal
 
     def _take_factory(self, factory: SeedFactory, latest: int) -> None:
-        self.factories.append(_at("/name", check_factory_name, factory.name))
+        _at("/name", check_factory_name, factory.name)
+        if factory.time_zone is not None:
+            _at("/time_zone", check_time_zone, factory.time_zone)
+        self.factories.append(NamedFactory(factory.name, factory.time_zone))
         columns = factory.chart_data
         lengths = {len(columns.time), len(columns.sprocket_production_actual), len(columns.sprocket_production_goal)}
         if len(lengths) > 1:
@@ -106,29 +125,46 @@ async def store_seeds(
 ) -> Report:
     """Store everything the files bring, all or none, in their order.
 
-    Factories are known by name, production by factory and time. Sprocket types have no identity in a file: each is
-    stored as often as the file names it and no more, unless duplicates are allowed.
+    Factories are known by name, production by factory and time. A factory is made in its time zone, or in UTC where
+    its file names none; where it is there already, naming none leaves it as it is. Sprocket types have no identity in
+    a file: each is stored as often as the file names it and no more, unless duplicates are allowed.
 
     Raises:
         Invalid: A record names a factory that does not exist.
-        Conflict: A record says otherwise than what is stored, under `error`.
+        Conflict: A record or a time zone says otherwise than what is stored, under `error`.
     """
     report = Report(factories=NOTHING, sprockets=NOTHING, production=NOTHING, factory_ids={})
     for seed in seeds:
-        factories = [await ensure_factory(tx, name) for name in seed.factories]
-        new = sum(is_new for _, is_new in factories)
-        report.factories = _plus(report.factories, _counted(new, len(factories) - new))
         stored = await _store_sprockets(tx, seed.sprockets, allow_duplicates=allow_duplicates)
         report.sprockets = _plus(report.sprockets, stored)
-        report.factory_ids |= {name: id_ for name, (id_, _) in zip(seed.factories, factories, strict=True)}
-        ids = {-number: factory_id for number, (factory_id, _) in enumerate(factories, 1)}
+        ids = {}
         try:
+            for number, wanted in enumerate(seed.factories, 1):
+                ids[-number], merged = await _store_factory(tx, wanted, on_conflict)
+                report.factory_ids[wanted.name] = ids[-number]
+                report.factories = _plus(report.factories, merged)
             merged = await merge_production(tx, seed.spool, on_conflict, ids)
         except (Invalid, Conflict) as refusal:
             refusal.detail = f"{seed.name}: {refusal.detail}"
             raise
         report.production = _plus(report.production, merged)
     return report
+
+
+async def _store_factory(tx: Transaction, wanted: NamedFactory, on_conflict: OnConflict) -> tuple[int, Merged]:
+    """Return the id of the factory, and what became of it. Raises Conflict for another time zone, under `error`."""
+    stored, is_new = await ensure_factory(tx, wanted.name, wanted.time_zone or "UTC")
+    if is_new or wanted.time_zone in {None, stored.time_zone}:
+        return stored.id, _counted(int(is_new), int(not is_new))
+    if on_conflict == "error":
+        raise Conflict(
+            f"The factory {stored.id}, {stored.name}, stands at {stored.time_zone}; the file says {wanted.time_zone}.",
+            hint="Choose replace or skip as what to do on a conflict, or mend the file.",
+        )
+    if on_conflict == "skip":
+        return stored.id, replace(NOTHING, records=1, skipped=1)
+    await change_factory(tx, stored.id, FactoryChanges(time_zone=wanted.time_zone))
+    return stored.id, replace(NOTHING, records=1, replaced=1)
 
 
 async def _store_sprockets(tx: Transaction, sprockets: list[NewSprocket], *, allow_duplicates: bool) -> Merged:
