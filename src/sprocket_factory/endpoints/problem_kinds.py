@@ -71,7 +71,8 @@ KINDS: dict[type[errors.Refusal], Kind] = {
         409,
         "What is stored says otherwise",
         "A record of this factory and time is stored with other values, a factory has this name already or still has"
-        " production, or the first request with this Idempotency-Key is still running.",
+        " production, a key is the last of an administrator's, or the first request with this Idempotency-Key is still"
+        " running.",
         "The detail says what is stored. PUT replaces a record; for many, on_conflict=replace or skip decides.",
     ),
     errors.Stale: Kind(
