@@ -30,6 +30,8 @@ PAGES = [
     "/board/new-sprocket",
     "/board/keys",
     "/board/changes",
+    "/docs",
+    "/problems/conflict",
 ]
 
 HOSTILE = "<img src=x onerror=alert(1)>"
