@@ -14,6 +14,7 @@ import pytest
 from sprocket_factory.database import Database, Transaction, open_database, sqlite_writer
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
+from sprocket_factory.observe_metrics import group_writes
 
 NEW = NewSprocket(teeth=20, pitch_diameter=162.37, outside_diameter=175.61, pitch=25.4)
 
@@ -88,6 +89,34 @@ async def test_a_write_that_fails_inside_a_group_harms_no_other(
 
         assert [1, expected, 2] == [first.id, type(failed), last.id]
         assert 2 == await count(database)
+
+
+async def test_writes_of_one_turn_after_the_other_share_a_commit(tmp_path: Path) -> None:
+    """As long as each turn of the event loop brings another write, the disk is not yet asked to sync."""
+    async with opened(tmp_path / "factory.db") as database:
+        before = sum(group_writes.counts)
+        waiting = []
+        for _ in range(8):
+            waiting.append(asyncio.ensure_future(database.write(add_sprocket, NEW, by="test")))
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        stored = await count(database)
+
+    assert (8, 1) == (stored, sum(group_writes.counts) - before)
+
+
+async def test_no_write_waits_for_all_that_come_after_it(tmp_path: Path) -> None:
+    """Where others come without end, it is stored with those that came until then."""
+    async with opened(tmp_path / "factory.db") as database:
+        first = asyncio.ensure_future(database.write(add_sprocket, NEW, by="test"))
+        others: list[asyncio.Future[Any]] = []
+        while not first.done() and len(others) < sqlite_writer.MAX_WAITING - 1:
+            others.append(asyncio.ensure_future(database.write(add_sprocket, NEW, by="test")))
+            await asyncio.sleep(0)
+        was_done = first.done()
+        await asyncio.gather(first, *others)
+
+    assert was_done
 
 
 async def test_a_full_disk_inside_a_group_harms_no_other(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ MAX_GROUP = 1000
 MAX_WAITING = 10_000
 
 T = TypeVar("T")
+MAX_TURNS = 16
+"""So many turns of the event loop a write waits at most for others that come with the next one."""
+
 
 
 class Job(NamedTuple):
@@ -83,7 +86,7 @@ class Writer:
         self._waiting.append(job)
         if not self._waking:
             self._waking = True
-            self._loop.call_soon(self._wake)
+            self._loop.call_soon(self._wake, 0, MAX_TURNS)
         if not self._watching:
             self._watching = True
             self._loop.call_later(BUSY_SECONDS, self._withdraw_overdue)
@@ -100,9 +103,13 @@ class Writer:
             self._something_to_do.notify()
         self._thread.join()
 
-    def _wake(self) -> None:
-        # Only after the loop has served what was ready: woken at once, the thread would take the interpreter's lock
-        # from the very requests whose writes could share its commit (10,950 posts a second then, 12,100 so).
+    def _wake(self, seen: int, turns: int) -> None:
+        # Only when a turn of the loop has brought no further write: woken before, the thread and the loop would take
+        # the interpreter's lock from each other, for the very requests whose writes could share its commit.
+        waiting = len(self._waiting)
+        if waiting > seen and turns:
+            self._loop.call_soon(self._wake, waiting, turns - 1)
+            return
         self._waking = False
         with self._something_to_do:
             self._something_to_do.notify()
