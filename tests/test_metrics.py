@@ -11,7 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import prometheus_client
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strictly_parsed
 
 from harness import BASE_PATH, START_SECONDS, Client, HeldMerge, Program, Service, a_sprocket, run_program
@@ -22,11 +26,14 @@ from promql import Vector, labels_of, read_metrics
 from sprocket_factory.endpoints import status
 from sprocket_factory.entities.calendar import day_of, span_of_days, zone_of
 from sprocket_factory.entities.instant import read_instant, to_datetime
+from sprocket_factory.observe_histogram import Histogram
 from sprocket_factory.observe_metrics import describe_metrics
 from sprocket_factory.settings import Settings
 
 NOON = read_instant("2024-03-31T12:30:00Z", 2**62)
 """On this day the clocks of London went forward, and in Kiritimati the next one has begun."""
+
+BOUNDS = (0.00005, 0.001, 0.25, 1, 2.5, 1000)
 
 OPEN_METRICS = "application/openmetrics-text"
 
@@ -140,6 +147,18 @@ def test_what_is_in_flight_is_counted_until_it_ends(engineer: Client, held: Held
     after = value(metrics(engineer.address), "sprocket_http_requests_in_flight")
 
     assert [1, 2, 1] == [before, meanwhile, after]
+
+
+@given(st.lists(st.floats(0, 1000) | st.sampled_from(BOUNDS), max_size=50))
+def test_a_histogram_counts_as_the_library_does(values: list[float]) -> None:
+    """Whatever is observed, and on whichever bound it lies, Prometheus is told the same."""
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    for registry, kind in ((ours, Histogram), (theirs, prometheus_client.Histogram)):
+        series = kind("seconds", "How long.", ("what",), buckets=BOUNDS, registry=registry).labels("it")
+        for one in values:
+            series.observe(one)
+
+    assert generate_latest(theirs) == generate_latest(ours)
 
 
 def test_the_database_is_timed(engineer: Client) -> None:

@@ -12,7 +12,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Metric,
     ProcessCollector,
     disable_created_metrics,
@@ -22,6 +21,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from sprocket_factory import __version__
+from sprocket_factory.observe_histogram import Histogram, Series
 
 UNMATCHED = "unmatched"
 """The route of a request for which there is none."""
@@ -82,13 +82,13 @@ commit_seconds = Histogram(
     "COMMIT, which ends when what was written is on the disk. SQLite only.",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=counted,
-)
+).labels()
 group_writes = Histogram(
     "sprocket_database_group_commit_writes",
     "Writes that shared one COMMIT. SQLite only.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000),
     registry=counted,
-)
+).labels()
 stage_seconds = Histogram(
     "sprocket_bulk_stage_duration_seconds",
     "Stages of storing many records at once: read (the body, as it arrives), merge (into the database), and in that:"
@@ -157,16 +157,16 @@ class Backups:
 
 backups = Backups()
 
-_children: dict[tuple[str, str, int], Histogram] = {}
+_series: dict[tuple[str, str, int], Series] = {}
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count one request."""
     key = (method, route, status)
-    child = _children.get(key)
-    if child is None:
-        child = _children[key] = request_seconds.labels(method if method in METHODS else "other", route, str(status))
-    child.observe(seconds)
+    series = _series.get(key)
+    if series is None:
+        series = _series[key] = request_seconds.labels(method if method in METHODS else "other", route, str(status))
+    series.observe(seconds)
 
 
 def build_info(engine: str) -> Value:
@@ -221,7 +221,7 @@ def describe_metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
 
 def _labels_of(name: str) -> tuple[str, ...]:
     declared = counted._names_to_collectors.get(name)  # noqa: SLF001 - the registry tells names, but not labels
-    return tuple(getattr(declared, "_labelnames", ()))
+    return declared.label_names if isinstance(declared, Histogram) else tuple(getattr(declared, "_labelnames", ()))
 
 
 MARKERS = ("<!-- metrics: made by bin/docs from observe_metrics.py -->\n", "<!-- end of metrics -->")

@@ -12,8 +12,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from prometheus_client import Histogram
-
+from sprocket_factory.observe_histogram import Series
 from sprocket_factory.observe_logs import get_log
 from sprocket_factory.observe_metrics import database_seconds, stage_seconds
 from sprocket_factory.observe_traces import traces
@@ -40,7 +39,7 @@ class _Took:
     __slots__ = ("_began", "_sql")
 
     operation = ""
-    seconds: Histogram
+    seconds: Series
 
     def __init__(self, sql: str) -> None:
         self._sql = sql

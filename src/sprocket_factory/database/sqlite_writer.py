@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
+from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
@@ -29,10 +30,10 @@ BUSY_SECONDS = 5
 MAX_GROUP = 1000
 MAX_WAITING = 10_000
 
-T = TypeVar("T")
 MAX_TURNS = 16
 """So many turns of the event loop a write waits at most for others that come with the next one."""
 
+T = TypeVar("T")
 
 
 class Job(NamedTuple):
@@ -153,8 +154,7 @@ class Writer:
             outcomes = [self._run_in_group(group[0])]
             while len(group) < MAX_GROUP and not group[0].alone and self._take(group):
                 outcomes.append(self._run_in_group(group[-1]))
-            with commit_seconds.time():
-                self._connection.execute("COMMIT")
+            self._commit()
             group_writes.observe(len(group))
         except Exception:  # noqa: BLE001 - whatever it is, it comes again to the caller it belongs to
             # One of the group failed after it had written, or the transaction fell: a full disk rolls back all of it,
@@ -188,8 +188,7 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = self._drive(job)
-            with commit_seconds.time():
-                self._connection.execute("COMMIT")
+            self._commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this caller's answer
             self._roll_back()
             return Outcome(job, error=for_caller(error))
@@ -204,6 +203,13 @@ class Writer:
             return end.value
         running.close()
         raise RuntimeError(f"{job.function.__name__} waits for something other than its transaction.")
+
+    def _commit(self) -> None:
+        began = perf_counter()
+        try:
+            self._connection.execute("COMMIT")
+        finally:
+            commit_seconds.observe(perf_counter() - began)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
