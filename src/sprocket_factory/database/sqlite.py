@@ -61,14 +61,24 @@ class SQLiteDatabase(Database):
         self._idle: list[apsw.Connection] = []
         self._streams = 0
         self._was_full = False
+        self._stamp: float | None = None
         self._turns = asyncio.Semaphore(MAX_READS)
 
     def stamp(self) -> float:
-        """Return what any commit changes, in this process or another."""
-        try:
-            return float(self._reader.execute("PRAGMA data_version").get)
-        except apsw.Error:
-            return math.nan  # is never the same
+        """Return what any commit changes, in this process or another.
+
+        It is looked at once in a turn of the event loop: what asks in that turn was there before.
+        """
+        if self._stamp is None:
+            try:
+                self._stamp = float(self._reader.execute("PRAGMA data_version").get)
+            except apsw.Error:
+                return math.nan  # is never the same
+            self._loop.call_soon(self._forget_stamp)
+        return self._stamp
+
+    def _forget_stamp(self) -> None:
+        self._stamp = None
 
     async def one(self, sql: str, **values: Value) -> Row | None:
         """Return the first row, or None where there is none."""
