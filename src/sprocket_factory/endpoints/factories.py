@@ -7,7 +7,7 @@ from sprocket_factory.endpoints.answers import Answer, no_content, stored
 from sprocket_factory.endpoints.formats import MEDIA_TYPES
 from sprocket_factory.endpoints.listing import answer_list, grammar_of
 from sprocket_factory.endpoints.reading import MERGE_PATCH, read_body
-from sprocket_factory.endpoints.replay import once
+from sprocket_factory.endpoints.replay import Once
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, delete, get, patch, post, put
 from sprocket_factory.entities.factory import (
     FACTORIES,
@@ -33,7 +33,7 @@ async def get_factories(request: ApiRequest) -> ASGIApp:
 @post("/", role="engineer", reads=NewFactory, gives={201: Factory}, once=True, refuses=(Conflict,))
 async def post_factory(request: ApiRequest) -> ASGIApp:
     """Make a factory known. Its time zone is UTC unless it says otherwise."""
-    async with once(request) as post_once:
+    with Once(request) as post_once:
         new = await post_once.read_body(NewFactory)
         return await post_once.write(_created, add_factory, new)
 

@@ -32,7 +32,7 @@ from sprocket_factory.endpoints.reading import (
     read_whole,
     too_large,
 )
-from sprocket_factory.endpoints.replay import Once, once
+from sprocket_factory.endpoints.replay import Once
 from sprocket_factory.endpoints.routing import ApiRequest, delete, post
 from sprocket_factory.entities import MAX_ID
 from sprocket_factory.entities.factory import factory_ids
@@ -85,7 +85,7 @@ async def post_production(request: ApiRequest) -> ASGIApp:
     length are many. CSV has a header row, which names the columns in any order.
     """
     media_type = media_type_of(request, ["application/json", *READERS])
-    async with once(request) as post_once:
+    with Once(request) as post_once:
         if media_type in READERS:
             return await _post_lines(request, post_once, READERS[media_type])
         body = await read_whole(request, MAX_ARRAY_BYTES)

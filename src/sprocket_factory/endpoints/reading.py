@@ -49,6 +49,7 @@ _fields = cache(msgspec.structs.fields)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+
 Rules = Mapping[str, Callable[[Any], object]]
 """What a member has to pass beside its type: each raises Invalid."""
 
@@ -114,34 +115,50 @@ async def read_pieces(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
         Stalled: It did not come in time.
         TooLarge: It is larger than this server reads, or has more beside its data than is passed over.
     """
-    left = request.route_handler.resolve_request_max_body_size() or math.inf
-    if _declared_length(request.scope) > left:
-        raise _over_the_limit()
-    is_whole = False
-    while not is_whole:
-        message: Any = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise Unreadable("The connection ended before the body did.")
-        if REFUSAL in request.scope:
-            raise request.scope[REFUSAL]  # type: ignore[literal-required]
-        left -= len(message["body"])
-        if left < 0:
-            raise _over_the_limit()
-        is_whole = not message["more_body"]
-        yield message["body"]
-    request.scope["state"]["body_is_read"] = True
+    body = _Body(request)
+    while not body.is_whole:
+        yield await body.next_piece()
 
 
 async def read_whole(request: Request[Any, Any, Any], most: int = MAX_OBJECT_BYTES) -> bytes:
-    """Return the whole body, which a JSON text has to be read from. Raises TooLarge or Unreadable."""
+    """Return the whole body, which a JSON text has to be read from. Raises as read_pieces."""
+    body = _Body(request)
     pieces = []
     size = 0
-    async for piece in read_pieces(request):
-        size += len(piece)
+    while not body.is_whole:
+        pieces.append(await body.next_piece())
+        size += len(pieces[-1])
         if size > most:
             raise too_large(most)
-        pieces.append(piece)
     return b"".join(pieces)
+
+
+class _Body:
+    """A body as it arrives."""
+
+    def __init__(self, request: Request[Any, Any, Any]) -> None:
+        """Raises TooLarge where it is said to be larger than this server reads."""
+        self.is_whole = False
+        self._request = request
+        self._left = request.route_handler.resolve_request_max_body_size() or math.inf
+        if _declared_length(request.scope) > self._left:
+            raise _over_the_limit()
+
+    async def next_piece(self) -> bytes:
+        """Return what comes next. Raises as read_pieces."""
+        scope = self._request.scope
+        message: Any = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise Unreadable("The connection ended before the body did.")
+        if REFUSAL in scope:
+            raise scope[REFUSAL]  # type: ignore[literal-required]
+        piece: bytes = message["body"]
+        self._left -= len(piece)
+        if self._left < 0:
+            raise _over_the_limit()
+        if not message["more_body"]:
+            self.is_whole = scope["state"]["body_is_read"] = True
+        return piece
 
 
 def _declared_length(scope: Scope) -> int:
@@ -185,8 +202,15 @@ def _decode(body: bytes, type_: type[T], rules: Rules, in_path: Mapping[str, Set
         # Text with half a surrogate pair can be read and is wrong; anything else cannot be read.
         read_leniently(body)
         raise
-    refuse_duplicates(body)
+    # A colon for each member that had to be there, and none more: so none of them is there twice.
+    if body.count(b":") > _count_required(type_):
+        refuse_duplicates(body)
     return thing
+
+
+@cache
+def _count_required(type_: type[msgspec.Struct]) -> int:
+    return sum(field.required for field in _fields(type_))
 
 
 def _convert(data: Any, type_: type[T], rules: Rules, in_path: Mapping[str, Settled]) -> T:

@@ -1,10 +1,10 @@
 """Idempotency-Key: a POST that is sent again, because its answer was lost, is answered again and not done again."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from hashlib import blake2b
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 from litestar.types import ASGIApp
 from msgspec import Struct
@@ -34,12 +34,32 @@ Place = tuple[str, str, str, str]
 class Once:
     """One POST, which is done once for all its repetitions if it carries a key."""
 
-    def __init__(self, request: ApiRequest, place: Place | None) -> None:
+    def __init__(self, request: ApiRequest) -> None:
+        """Raises Invalid where its key is none."""
         self._request = request
-        self._place = place
-        headers = request.scope["headers"]
-        declared = b",".join(value for name, value in headers if name == b"content-type")
-        self._digest = blake2b(declared + b"\0" + request.scope["query_string"] + b"\0")
+        self._place: Place | None = None
+        key = _key_of(request)
+        if key is not None:
+            self._place = (request.caller.id, str(request.scope["method"]), request.scope["path"], key)
+            headers = request.scope["headers"]
+            declared = b",".join(value for name, value in headers if name == b"content-type")
+            self._digest = blake2b(declared + b"\0" + request.scope["query_string"] + b"\0")
+
+    def __enter__(self) -> Self:
+        """Begin, before the body is read. Raises Conflict where the first request with this key is still running."""
+        if self._place is not None:
+            running: set[Place] = self._request.scope["state"]["running"]
+            if self._place in running:
+                raise Conflict(
+                    "The first request with this Idempotency-Key is still running.",
+                    hint="Send it again when that had time to end.",
+                )
+            running.add(self._place)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._place is not None:
+            self._request.scope["state"]["running"].discard(self._place)
 
     async def read_body(self, type_: type[B]) -> B:
         """Return the body as the given type. Raises as reading.read_body."""
@@ -82,32 +102,6 @@ class Once:
         if replayed:
             headers.append((b"idempotent-replayed", b"true"))
         return Answer(kept.body, status=kept.status, headers=headers)
-
-
-@asynccontextmanager
-async def once(request: ApiRequest) -> AsyncIterator[Once]:
-    """Give the POST that a request is, from before its body is read.
-
-    Raises:
-        Invalid: Its key is none.
-        Conflict: The first request with this key is still running.
-    """
-    key = _key_of(request)
-    if key is None:
-        yield Once(request, None)
-        return
-    place = (request.caller.id, str(request.scope["method"]), request.scope["path"], key)
-    running: set[Place] = request.scope["state"]["running"]
-    if place in running:
-        raise Conflict(
-            "The first request with this Idempotency-Key is still running.",
-            hint="Send it again when that had time to end.",
-        )
-    running.add(place)
-    try:
-        yield Once(request, place)
-    finally:
-        running.discard(place)
 
 
 def _key_of(request: ApiRequest) -> str | None:

@@ -7,7 +7,7 @@ from sprocket_factory.endpoints.answers import Answer, no_content, stored
 from sprocket_factory.endpoints.formats import MEDIA_TYPES
 from sprocket_factory.endpoints.listing import answer_list, grammar_of
 from sprocket_factory.endpoints.reading import MERGE_PATCH, read_body
-from sprocket_factory.endpoints.replay import once
+from sprocket_factory.endpoints.replay import Once
 from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest, delete, get, patch, post, put
 from sprocket_factory.entities.sprocket import (
     SPROCKETS,
@@ -33,7 +33,7 @@ async def get_sprockets(request: ApiRequest) -> ASGIApp:
 @post("/", role="engineer", reads=NewSprocket, gives={201: Sprocket}, once=True, refuses=(Conflict,))
 async def post_sprocket(request: ApiRequest) -> ASGIApp:
     """Add a sprocket to the catalogue."""
-    async with once(request) as post_once:
+    with Once(request) as post_once:
         new = await post_once.read_body(NewSprocket)
         return await post_once.write(_created, add_sprocket, new)
 
