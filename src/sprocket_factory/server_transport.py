@@ -110,20 +110,20 @@ class Cycle(RequestResponseCycle):
         self.response_started = True
         self.waiting_for_100_continue = False
         status = message["status"]
-        lines = [STATUS_LINE[status][:-2]]
-        for header in (*self.default_headers, *message["headers"]):
-            if header[0] == b"content-length":
-                self.expected_content_length = int(header[1])
-                self.chunked_encoding = False
-            elif header[0] == b"connection":
-                self.keep_alive = False  # that it ends is all that is ever said of it
-                continue
-            lines.append(b"%b: %b" % header)
+        headers = [*self.default_headers, *message["headers"]]
+        values = dict(headers)
+        if b"connection" in values:
+            self.keep_alive = False  # that it ends is all that is ever said of it
+            headers = [header for header in headers if header[0] != b"connection"]
         if not self.keep_alive:
-            lines.append(b"connection: close")
-        if self.chunked_encoding is None and status not in WITHOUT_BODY and self.scope["method"] != "HEAD":
+            headers.append((b"connection", b"close"))
+        if b"content-length" in values:
+            self.expected_content_length = int(values[b"content-length"])
+            self.chunked_encoding = False
+        elif status not in WITHOUT_BODY and self.scope["method"] != "HEAD":
             self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked")
+            headers.append((b"transfer-encoding", b"chunked"))
+        lines = [STATUS_LINE[status][:-2], *map(b": ".join, headers)]
         head = b"\r\n".join(lines)
         if not len(lines) - 1 == head.count(b"\n") == head.count(b"\r") or b"\0" in head:
             raise RuntimeError("A header of the answer holds more than one line.")

@@ -49,13 +49,12 @@ class Listers:
 async def stream_answer(chunks: AsyncGenerator[list[Any]], format_: Format, headers: Sequence[Header]) -> ASGIApp:
     """Answer a list in a format. What is refused before a list is long is refused here."""
     begun: list[list[Any]] = []
-    while sum(map(len, begun)) <= MAX_WHOLE_ROWS:
-        chunk = await anext(chunks, None)
-        if chunk is None:
-            rows = begun[0] if len(begun) == 1 else list(chain.from_iterable(begun))
-            return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
+    async for chunk in chunks:
         begun.append(chunk)
-    return _Streamed(begun, chunks, format_, headers)
+        if sum(map(len, begun)) > MAX_WHOLE_ROWS:
+            return _Streamed(begun, chunks, format_, headers)
+    rows = begun[0] if len(begun) == 1 else list(chain.from_iterable(begun))
+    return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
 
 
 class _Streamed:

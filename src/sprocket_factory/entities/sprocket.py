@@ -36,7 +36,7 @@ class SprocketChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pitch: Length | UnsetType = UNSET
 
 
-class Sprocket(Struct, frozen=True):
+class Sprocket(Struct, frozen=True, gc=False):
     """A sprocket type of the catalogue."""
 
     id: Id
