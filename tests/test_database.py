@@ -240,6 +240,28 @@ async def test_a_stream_is_one_snapshot_and_there_are_only_so_many(tmp_path: Pat
         assert 6000 == sum([len(chunk) async for chunk in database.stream(int, "SELECT id FROM sprockets")])
 
 
+async def test_a_scan_is_waited_for_however_often_its_caller_goes(tmp_path: Path) -> None:
+    """Its connection is not used again before the thread that reads has let go of it."""
+    gate = threading.Event()
+    async with opened(tmp_path / "a.db") as database:
+
+        def wait(_row: int) -> None:
+            gate.wait()
+
+        reading = asyncio.ensure_future(database.read(wait, "SELECT 1", scans=True))
+        for _ in range(3):
+            await asyncio.sleep(0.05)
+            reading.cancel()
+        await asyncio.sleep(0.05)
+        has_ended = reading.done()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+        assert not has_ended
+        assert [1] == await database.read(int, "SELECT 1", scans=True)
+
+
 async def test_closing_finishes_what_was_taken_and_refuses_what_comes_later(tmp_path: Path) -> None:
     """A write that waits when the database closes is stored and answered; one that comes later is Unavailable."""
     async with opened(tmp_path / "a.db") as database:

@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
@@ -231,7 +232,10 @@ class SQLiteDatabase(Database):
         except asyncio.CancelledError:
             # Its caller has gone, but the connection is not free before the thread has let go of it.
             connection.interrupt()
-            await asyncio.wait([reading])
+            while not reading.done():  # however often its caller goes: two threads must not be in one connection
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([reading])
+            reading.exception()  # that it was interrupted is no news, and asyncio would tell of what nobody looks at
             raise
         finally:
             connection.set_progress_handler(None)
