@@ -7,6 +7,7 @@ cursor in a transaction of its own. How writes commit stands in postgresql_writi
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import starmap
 from time import monotonic
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -151,12 +152,20 @@ class PostgreSQLDatabase(Database):
                     if not scans:
                         await connection.execute(ALONG_AN_INDEX)
                     cursor = await connection.cursor(query, *[values[name] for name in names])
-                    while True:
-                        with list_noted(sql):
-                            rows = await cursor.fetch(CHUNK_ROWS)
-                        if not rows:
-                            break
-                        yield [make(*row) for row in rows]
+                    fetching = asyncio.ensure_future(cursor.fetch(CHUNK_ROWS))
+                    try:
+                        while True:
+                            with list_noted(sql):
+                                rows = await fetching
+                            if not rows:
+                                break
+                            # The server finds the next rows while these are made and sent.
+                            fetching = asyncio.ensure_future(cursor.fetch(CHUNK_ROWS))
+                            await asyncio.sleep(0)  # so that it is asked before they are made
+                            yield list(starmap(make, rows))
+                    finally:
+                        fetching.cancel()
+                        await asyncio.gather(fetching, return_exceptions=True)
         finally:
             self._streams -= 1
 

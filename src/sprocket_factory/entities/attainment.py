@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from sprocket_factory.database import Database, Value
 from sprocket_factory.entities import Id
 from sprocket_factory.entities.calendar import (
+    By,
     Slot,
     day_of,
     first_day_of,
@@ -31,6 +32,7 @@ from sprocket_factory.entities.calendar import (
 )
 from sprocket_factory.entities.instant import DAY, EARLIEST, LATEST, SECOND, Time, to_datetime
 from sprocket_factory.entities.listing import Kind
+from sprocket_factory.entities.remembered import Remembered
 
 Bucketing = Literal["hour", "day", "week", "month", "total"]
 
@@ -143,7 +145,7 @@ async def stream_attainment(
 
 async def find_days(db: Database, time_zone: str, day: int, most: int) -> list[Attainment]:
     """Return the bucket of one local date of up to so many factories of a time zone. Raises as Database.read."""
-    sql = f"{_DAY_ROWS} FROM factories CROSS JOIN production_days {_OF_ZONE.format(zone='zone')} AND day = :day"
+    sql = f"{_DAYS} FROM factories CROSS JOIN production_days {_OF_ZONE.format(zone='zone')} AND day = :day"
     return await db.read(_attainment_of_day, f"{sql} AND records > 0 LIMIT {most}", {"zone": time_zone, "day": day})
 
 
@@ -158,35 +160,25 @@ def _attainment(by: Bucketing, rows: Sequence[_Sums]) -> Attainment:
     elif by == "hour":
         texts = texts_of_hour(name, start)
     else:
-        texts = texts_of_days(by, name, day)
-    return _attained(factory_id, *texts, actual, goal, records, first, last)
+        texts = _texts[by, name, day]
+    ratio = round(actual / goal, DECIMALS) if goal else None
+    return Attainment(factory_id, *texts, actual, goal, actual - goal, ratio, records, _moments[first], _moments[last])
 
 
 def _attainment_of_day(  # noqa: PLR0913, PLR0917 - a row of the roll-up
-    name: str, factory_id: int, day: int, _start: int, actual: int, goal: int, records: int, first: int, last: int
+    name: str, factory_id: int, day: int, actual: int, goal: int, records: int, first: int, last: int
 ) -> Attainment:
-    return _attained(factory_id, *texts_of_days("day", name, day), actual, goal, records, first, last)
-
-
-def _attained(  # noqa: PLR0913, PLR0917 - by name they would take longer, and there are many
-    factory_id: int, start: str, end: str, actual: int, goal: int, records: int, first: int, last: int
-) -> Attainment:
+    start, end = _texts["day", name, day]  # handed on with a star they would take a sixth longer
+    ratio = round(actual / goal, DECIMALS) if goal else None
     return Attainment(
-        factory_id,
-        start,
-        end,
-        actual,
-        goal,
-        actual - goal,
-        round(actual / goal, DECIMALS) if goal else None,
-        records,
-        _moment(first),
-        _moment(last),
+        factory_id, start, end, actual, goal, actual - goal, ratio, records, _moments[first], _moments[last]
     )
 
 
-_moment = lru_cache(maxsize=100_000)(to_datetime)
-"""Days that are over are asked for again and again, and making these two took half of the time for one."""
+_moments = Remembered(to_datetime)
+"""Days that are over are asked for again and again, and making these took half of the time for one."""
+
+_texts: Remembered[tuple[By, str, int], tuple[str, str]] = Remembered(lambda place: texts_of_days(*place))
 
 
 @lru_cache(maxsize=100_000)
@@ -205,6 +197,7 @@ _BUCKETS: Mapping[Bucketing, Callable[[_Sums], Hashable]] = {
 
 
 _SUMS = "actual, goal, records, first, last"
+_DAYS = f"SELECT time_zone, factory_id, day, {_SUMS}"
 _DAY_ROWS = f"SELECT time_zone, factory_id, day, first AS start, {_SUMS}"
 _SLOT_ROWS = f"SELECT time_zone, factory_id, day, start, {_SUMS}"
 
@@ -231,7 +224,8 @@ async def _select(
     if bounds == EVER:
         if by == "hour":
             return f"{_SLOT_ROWS} FROM production_quarters {_ALL}{wanted} ORDER BY factory_id, start", values
-        return f"{_DAY_ROWS} FROM production_days {_ALL}{wanted} ORDER BY factory_id, day", values
+        rows = _DAYS if by == "day" else _DAY_ROWS
+        return f"{rows} FROM production_days {_ALL}{wanted} ORDER BY factory_id, day", values
     order = "start" if by == "hour" else "day, start"
     parts = []
     zones = await db.all(f"SELECT DISTINCT time_zone FROM factories{where}", **values)

@@ -205,7 +205,6 @@ def texts_of_hour(name: str, instant: int) -> tuple[str, str]:
     return to_local_text(zone, start), to_local_text(zone, until)
 
 
-@lru_cache(maxsize=100_000)
 def texts_of_days(by: By, name: str, day: int) -> tuple[str, str]:
     """Return where what a local date lies in begins and ends in the zone of this name, as local texts."""
     zone = zone_of(name)
