@@ -16,11 +16,15 @@ import httpx
 from harness import TLS
 from npm import NODE, install
 from postgresql_server import free_port
+from sprocket_factory.settings import Settings
 
 FOLDER = Path(__file__).with_name("oidc_provider")
 
 AUDIENCE = "sprocket-factory"
 RESOURCE = "urn:sprocket-factory"
+
+ROLES = "viewer=visitors,operator=press team,engineer=designers"
+"""What the service makes of the groups that the provider's people are in."""
 
 CALLBACK = "https://board.example/sign-in/callback"
 """Where the provider sends a browser back to. Nobody goes there: what matters is in the address."""
@@ -51,6 +55,21 @@ class CertifiedProvider:
 
     def __exit__(self, *error: object) -> None:
         self._process.communicate()
+
+    def settings(self, database_url: str, **other: Any) -> Settings:
+        """Return the settings of a service that trusts this provider, but for some."""
+        given = {"oidc_issuer": self.issuer, "oidc_audience": AUDIENCE, "oidc_roles": ROLES} | other
+        return Settings(database_url=database_url, **given)
+
+    def settings_to_sign_in(self, database_url: str, client_id: str, **other: Any) -> Settings:
+        """Return the settings of a service by which people sign in here as well, but for some."""
+        return self.settings(
+            database_url,
+            oidc_client_id=client_id,
+            oidc_scopes="openid RS256",
+            oidc_sign_in_parameters=f"resource={RESOURCE}",
+            **other,
+        )
 
     def tell(self, command: str) -> None:
         """Tell it to `rotate` its keys, to `retire` the ones before, to `close` or to `open`; and wait until it did."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api import Browser
 
 import chromium
+from certified_provider import CertifiedProvider
 from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
 from log_lines import Logged, log_read
 from postgresql_server import MEMORY, PostgreSQLServer, has_room
@@ -115,9 +117,10 @@ def stopping(new_database: NewDatabase) -> Iterator[list[Service]]:
 
 
 @pytest.fixture(scope="module")
-def running(settings: Settings, stopping: list[Service]) -> Iterator[Service]:
-    """Run one service for all the tests of a module."""
-    service = Service(settings)
+def running(request: pytest.FixtureRequest, settings: Settings, stopping: list[Service]) -> Iterator[Service]:
+    """Run one service for all the tests of a module; one that is marked as closed lets nobody in without a key."""
+    is_closed = request.node.get_closest_marker("closed") is not None
+    service = Service(settings, anonymous_role="none" if is_closed else "engineer")
     service.start()
     yield service
     service.stop()
@@ -143,6 +146,20 @@ def viewer(service: Service) -> Iterator[Client]:
     """Return somebody who reads."""
     with Client(service.address) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[CertifiedProvider]:
+    """Run the certified OpenID Connect provider."""
+    with CertifiedProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run a real browser for all the tests of a module."""
+    with chromium.open_browser() as running:
+        yield running
 
 
 @pytest.fixture

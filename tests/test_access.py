@@ -16,7 +16,8 @@ from harness import BASE_PATH, TLS, Client, Service
 from keyholders import WRONG_KEY, caller, change_key, make_key
 from sprocket_factory.access import limits
 from sprocket_factory.entities.key import Role
-from sprocket_factory.settings import Settings
+
+pytestmark = pytest.mark.closed
 
 INVALID = 'Bearer error="invalid_token"'
 
@@ -38,13 +39,6 @@ class Clock:
     def monotonic(self) -> float:
         """Return what it shows."""
         return self.seconds
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Iterator[Service]:
-    """Run one service for all these tests, that asks everybody for a key."""
-    with Service(settings, anonymous_role="none") as running:
-        yield running
 
 
 @pytest.fixture

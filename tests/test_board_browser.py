@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from chromium import Scheme, Visitor, open_browser
+from chromium import Scheme, Visitor
 from harness import Client, Service, a_sprocket
 from sprocket_factory.commands.demo import make_samples
 from sprocket_factory.entities.instant import now
@@ -48,13 +48,6 @@ PICTURE_OF: dict[str, tuple[str, int, Scheme]] = {
     "wall": ("/board/wall", 720, "dark"),
 }
 """Which page each picture shows, how much of it from above, and how."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Run a browser for all these tests."""
-    with open_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

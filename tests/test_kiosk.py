@@ -13,16 +13,10 @@ from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.key import Role
 from sprocket_factory.observe_statements import slow
 from sprocket_factory.observe_traces import traces
-from sprocket_factory.settings import Settings
+
+pytestmark = pytest.mark.closed
 
 YEAR_AND_A_MONTH = 400 * 24 * 3600
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Iterator[Service]:
-    """Run a service that lets nobody in without a key."""
-    with Service(settings, anonymous_role="none") as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from certified_provider import AUDIENCE, CertifiedProvider
+from certified_provider import CertifiedProvider
 from harness import Clock, NewDatabase, Service, forget_everything
 from keyholders import caller, make_key
 from sprocket_factory.access import oidc_keys
@@ -36,22 +36,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[CertifiedProvider]:
-    """Run the provider."""
-    with CertifiedProvider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def settings(new_database: NewDatabase, provider: CertifiedProvider) -> Settings:
     """Return the settings of a service that trusts the provider."""
-    return Settings(
-        database_url=new_database(),
-        oidc_issuer=provider.issuer,
-        oidc_audience=AUDIENCE,
-        oidc_roles="viewer=visitors,operator=press team,engineer=designers",
-        oidc_factories_claim="factories",
-    )
+    return provider.settings(new_database(), oidc_factories_claim="factories")
 
 
 @pytest.fixture

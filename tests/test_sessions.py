@@ -11,16 +11,10 @@ from keyholders import caller, change_key, make_key
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.session import MAX_SESSIONS
-from sprocket_factory.settings import Settings
+
+pytestmark = pytest.mark.closed
 
 SPROCKETS = f"{BASE_PATH}/sprockets"
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Iterator[Service]:
-    """Run a service that lets nobody in without a key."""
-    with Service(settings, anonymous_role="none") as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,19 +7,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from certified_provider import AUDIENCE, RESOURCE, CertifiedProvider
-from chromium import Visitor, open_browser
+from certified_provider import CertifiedProvider
+from chromium import Visitor
 from harness import Service
 from keyholders import WRONG_KEY, make_key
 from sprocket_factory.entities.key import remove_key
 from sprocket_factory.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Run a browser for all these tests."""
-    with open_browser() as running:
-        yield running
 
 
 @pytest.fixture
@@ -92,15 +85,7 @@ def test_an_issuer_signs_in(browser: Browser, tmp_path: Path) -> None:
     """By the code flow, there and back, to where one wanted to go."""
     with CertifiedProvider() as provider:
         service = Service(
-            Settings(
-                database_url=f"sqlite:///{tmp_path / 'sso.db'}",
-                oidc_issuer=provider.issuer,
-                oidc_audience=AUDIENCE,
-                oidc_roles="operator=press team,engineer=designers",
-                oidc_client_id="board-on-this-machine",
-                oidc_scopes="openid RS256",
-                oidc_sign_in_parameters=f"resource={RESOURCE}",
-            ),
+            provider.settings_to_sign_in(f"sqlite:///{tmp_path / 'sso.db'}", "board-on-this-machine"),
             anonymous_role="none",
         )
         service.settings = replace(service.settings, public_url=service.address)

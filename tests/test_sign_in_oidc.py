@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from browsers import COOKIE, Browser, cookies_of
-from certified_provider import AUDIENCE, RESOURCE, CertifiedProvider
+from certified_provider import RESOURCE, CertifiedProvider
 from harness import BASE_PATH, NewDatabase, Service, a_sprocket
 from keyholders import caller, make_key
 from log_lines import Logged
 from sprocket_factory.settings import Settings
+
+pytestmark = pytest.mark.closed
 
 PUBLIC_URL = "https://board.example"
 
@@ -21,36 +23,11 @@ ATTEMPT = f"{COOKIE}-sign-in"
 
 CONFIDENTIAL = "not: much +of a secret%"
 
-ROLES = "viewer=visitors,operator=press team,engineer=designers"
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[CertifiedProvider]:
-    """Run the certified provider."""
-    with CertifiedProvider() as running:
-        yield running
-
 
 @pytest.fixture(scope="module")
 def settings(new_database: NewDatabase, provider: CertifiedProvider) -> Settings:
     """Return the settings of a service that trusts the provider, and is known to it."""
-    return Settings(
-        database_url=new_database(),
-        oidc_issuer=provider.issuer,
-        oidc_audience=AUDIENCE,
-        oidc_roles=ROLES,
-        oidc_client_id="board",
-        oidc_scopes="openid RS256",
-        oidc_sign_in_parameters=f"resource={RESOURCE}",
-        public_url=PUBLIC_URL,
-    )
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Iterator[Service]:
-    """Run a service that lets nobody in without a key."""
-    with Service(settings, anonymous_role="none") as running:
-        yield running
+    return provider.settings_to_sign_in(new_database(), "board", public_url=PUBLIC_URL)
 
 
 @pytest.fixture
