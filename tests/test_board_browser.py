@@ -246,6 +246,20 @@ def test_a_key_is_made_shown_once_and_revoked(visitor: Visitor, board: Service) 
     assert 401 == httpx.get(me, headers=headers).status_code
 
 
+def test_the_last_key_of_an_administrator_stays(visitor: Visitor, admin: Client) -> None:
+    """Whoever revokes it is told what to do first."""
+    key_id = admin.post("/keys", json={"name": "the boss", "role": "admin"}).json()["id"]
+    page = visitor.page
+    page.goto("/board/keys")
+    page.on("dialog", lambda dialog: dialog.accept())
+    row = page.get_by_role("row", name="the boss")
+    row.get_by_role("button").click()
+
+    expect(row.get_by_role("alert")).to_contain_text("Make one first")
+    assert "admin" == admin.get(f"/keys/{key_id}").json()["role"]
+    visitor.faults[:] = [fault for fault in visitor.faults if "409" not in fault]
+
+
 def test_the_record_of_changes_is_searched(visitor: Visitor, admin: Client) -> None:
     """Who did what, from what to what."""
     location = admin.post("/sprockets", json=a_sprocket(teeth=31)).headers["Location"]
