@@ -25,14 +25,21 @@ UVICORN = ("uvicorn", "--workers", str(CORES), "--no-access-log", "--port", "{po
 
 
 class Program(NamedTuple):
-    """How a program makes its tables, and how it is served; each begins with a command of `.venv-bench`."""
+    """How a program makes its tables, and how it is served; each begins with a command of `.venv-bench`.
+
+    One that is tuned is told so.
+    """
 
     tables: Sequence[str]
     serve: Sequence[str]
+    is_tuned: bool = False
 
+
+AS_FLASK = Program(("python", "flask_app.py"), (*GUNICORN, *GUNICORN_KEEPS, "flask_app:app"))
 
 PROGRAM_OF = {
-    "Flask": Program(("python", "flask_app.py"), (*GUNICORN, *GUNICORN_KEEPS, "flask_app:app")),
+    "Flask": AS_FLASK,
+    "tuned Flask": AS_FLASK._replace(is_tuned=True),
     "FastAPI": Program(("python", "fastapi_app.py"), (*UVICORN, "fastapi_app:app")),
     "Django REST": Program(
         ("django-admin", "migrate", "--run-syncdb"), (*GUNICORN, *GUNICORN_KEEPS, "django_app.wsgi")
@@ -41,10 +48,10 @@ PROGRAM_OF = {
 DATASETTE = ("datasette", "serve", "--port", "{port}", "--setting", "suggest_facets", "off")
 
 
-def build_program_environment(file: Path) -> dict[str, str]:
-    """Return the caller's environment with the programs and where their file is."""
+def build_program_environment(program: Program, file: Path) -> dict[str, str]:
+    """Return the caller's environment with the programs, where the file of this one is, and whether it is tuned."""
     own = {"DATABASE": str(file), "PYTHONPATH": str(BASELINES), "DJANGO_SETTINGS_MODULE": "django_app.settings"}
-    return {**os.environ, **own}
+    return {**os.environ, **own, "TUNED": "1" if program.is_tuned else ""}
 
 
 def find_command(argv: Sequence[str], port: int = 0) -> list[str]:
@@ -57,7 +64,7 @@ def serve_program(name: str, folder: Path, stock: Stock) -> Iterator[Contender]:
     """Run the program of this name, filled, to the end of the block."""
     program = PROGRAM_OF[name]
     file = folder / f"{name.replace(' ', '-').lower()}.db"
-    environment = build_program_environment(file)
+    environment = build_program_environment(program, file)
     # Inside the folder of the sources, so that what they import is found.
     subprocess.run(find_command(program.tables), check=True, cwd=BASELINES, env=environment, capture_output=True)
     fill_plain(file, stock, SQLITE_TEXTS)
