@@ -43,7 +43,7 @@ class FactoryChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     time_zone: TimeZone | UnsetType = UNSET
 
 
-class Factory(Struct, frozen=True):
+class Factory(Struct, frozen=True, gc=False):
     """A place where sprockets are made."""
 
     id: Id

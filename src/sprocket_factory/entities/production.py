@@ -59,7 +59,7 @@ class NewProduction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sprocket_production_goal: Count
 
 
-class Production(Struct, frozen=True):
+class Production(Struct, frozen=True, gc=False):
     """What one factory set out to make at one moment, and what it made."""
 
     sprocket_production_actual: Count
