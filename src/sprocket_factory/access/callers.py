@@ -138,7 +138,14 @@ class Callers:
             WrongCredentials: It is none.
             TooMany: Too many wrong ones came from this address.
         """
-        holder = await self._holder(secret)
+        digest = digest_of_secret(secret)
+        stamp = self._database.stamp()
+        found_at, holder = self._found.get(digest, (None, None))
+        if found_at != stamp:
+            holder = await find_holder(self._database, digest)
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            self._found[digest] = (stamp, holder)
         if holder is None or (holder.expires_at is not None and holder.expires_at <= now()):
             raise self._wrong_credentials(scope)
         self._note_use(holder.key_id)
@@ -170,17 +177,6 @@ class Callers:
     async def _write_use(self, used: list[tuple[int, int]]) -> None:
         with suppress(Refusal):  # the next use will be noted
             await self._database.write(note_use, used, by="service")
-
-    async def _holder(self, secret: str) -> Holder | None:
-        digest = digest_of_secret(secret)
-        stamp = self._database.stamp()
-        found_at, holder = self._found.get(digest, (None, None))
-        if found_at != stamp:
-            holder = await find_holder(self._database, digest)
-            if len(self._found) >= MAX_FOUND:
-                self._found.clear()
-            self._found[digest] = (stamp, holder)
-        return holder
 
     def _wrong_credentials(self, scope: Scope, what: str = "key") -> Refusal:
         wrong_keys.inc()

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import litestar
 from litestar import Request, route
 from litestar.enums import HttpMethod
+from litestar.types import HTTPScope, Receive
 
 from sprocket_factory.access.callers import Caller, Callers
 from sprocket_factory.access.sessions import SESSION, Sessions
@@ -63,8 +64,13 @@ delete = partial(litestar.delete, status_code=200, media_types=JSON)
 class ApiRequest(Request[Any, Any, Any]):
     """A request with what endpoints ask of it.
 
-    Endpoints take it alone: injecting the database and the parts of the path through Litestar cost 8 µs a request.
+    Endpoints take it alone: injecting the database and the parts of the path through Litestar cost 8 µs a request. Of
+    Litestar's own it has the scope and what the body comes through; the rest is nowhere asked for, and took 2 µs.
     """
+
+    def __init__(self, scope: HTTPScope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
 
     @property
     def database(self) -> Database:
