@@ -5,7 +5,7 @@ import time
 
 import httpx
 
-from harness import BASE_PATH, a_sprocket
+from harness import BASE_PATH, TLS, a_sprocket
 
 REFUSALS = {(503, f"/problems/{slug}", True) for slug in ("unavailable", "busy", "outcome-unknown")}
 """What may be answered meanwhile: the status, the kind, and that it says when to come back."""
@@ -27,7 +27,7 @@ class Poster(threading.Thread):
 
     def run(self) -> None:
         """Post. Each sprocket carries a key, so that one whose outcome is unknown can be sent again."""
-        with httpx.Client(base_url=self._address + BASE_PATH, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=self._address + BASE_PATH, timeout=30, trust_env=False, verify=TLS) as client:
             key = 0
             while not self._stopping.is_set():
                 answer = client.post(

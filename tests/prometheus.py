@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 
+from harness import TLS
 from promql import PromQL, Scrape, Vector, labels_of, read_metrics, seconds_of
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -60,8 +61,8 @@ class History:
     def scrape(self) -> None:
         """Read the metrics, as Prometheus does a minute after it did last."""
         try:
-            text = httpx.get(f"{self._address}/metrics", trust_env=False, timeout=20).raise_for_status().text
-            values: Vector = read_metrics(text, **TARGET)
+            answer = httpx.get(f"{self._address}/metrics", trust_env=False, verify=TLS, timeout=20)
+            values: Vector = read_metrics(answer.raise_for_status().text, **TARGET)
             is_up = 1.0
         except httpx.TransportError:
             values, is_up = {}, 0.0

@@ -15,7 +15,7 @@ import pytest
 
 from backups import START, Run, everything, fill, lose, run_command
 from browsers import COOKIE, Browser
-from harness import BASE_PATH, Client, NewDatabase, Program, Service, a_sprocket
+from harness import BASE_PATH, TLS, Client, NewDatabase, Program, Service, a_sprocket
 from keyholders import make_key
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database.migrations import Migration, migrations_for
@@ -75,7 +75,7 @@ class Writers:
 
     def _write(self, factory_id: int) -> None:
         minute = 0
-        with httpx.Client(base_url=self._address + BASE_PATH, trust_env=False) as machine:
+        with httpx.Client(base_url=self._address + BASE_PATH, trust_env=False, verify=TLS) as machine:
             while not self._enough.is_set():
                 minute += 1
                 record = {"sprocket_production_actual": minute, "sprocket_production_goal": factory_id}

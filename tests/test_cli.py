@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness import BASE_PATH, Program, run_program
+from harness import BASE_PATH, TLS, Program, run_program
 from sprocket_factory.settings import Settings
 
 
@@ -138,8 +138,8 @@ def test_the_demo_shows_three_factories_two_days_and_a_catalogue(start: Callable
     """Every address it prints answers, and the three requests it offers to paste work."""
     demo = start("demo", "--port", "0")
     address = demo.wait_for_address()
-    records = httpx.get(f"{address}{BASE_PATH}/production", trust_env=False).json()
-    catalogue = httpx.get(f"{address}{BASE_PATH}/sprockets", trust_env=False).json()
+    records = httpx.get(f"{address}{BASE_PATH}/production", trust_env=False, verify=TLS).json()
+    catalogue = httpx.get(f"{address}{BASE_PATH}/sprockets", trust_env=False, verify=TLS).json()
     assert 0 == demo.stop()
 
     assert {1, 2, 3} == {record["factory_id"] for record in records}

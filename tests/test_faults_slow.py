@@ -25,7 +25,7 @@ from faults import (
     right_body,
     status_of,
 )
-from harness import BASE_PATH, Client, NewDatabase, Program, Service
+from harness import BASE_PATH, TLS, Client, NewDatabase, Program, Service
 from long_lists import (
     as_many_stopped_readers_as_allowed,
     keep_writing,
@@ -286,7 +286,7 @@ def test_fault_20_one_caller_takes_half_of_the_places_for_whole_lists(long_lists
     """However slowly he reads, others still read theirs; and what he writes is stored."""
     with (
         Client(long_lists.address) as hog,
-        httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), trust_env=False) as other,
+        httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2", verify=TLS), trust_env=False) as other,
         as_many_stopped_readers_as_allowed(hog) as readers,
     ):
         refused = hog.get("/production")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from full_disks import Disk
-from harness import Client, Program, Service, a_sprocket
+from harness import TLS, Client, Program, Service, a_sprocket
 from keyholders import WRONG_KEY
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database import Transaction
@@ -32,7 +32,7 @@ def disk(own: Service, engine: str, request: pytest.FixtureRequest) -> Disk:
 
 def ask(address: str, path: str) -> httpx.Response:
     """Return what the service says of its health."""
-    return httpx.get(f"{address}/health/{path}", trust_env=False, timeout=20)
+    return httpx.get(f"{address}/health/{path}", trust_env=False, verify=TLS, timeout=20)
 
 
 def readiness(address: str) -> tuple[int, object]:
@@ -155,7 +155,7 @@ def test_whoever_asks_often_costs_the_database_nothing(own: Service, monkeypatch
 
     monkeypatch.setattr(own.database, "check", check)
     began = time.monotonic()
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=TLS) as client:
         answers = {client.get(f"{own.address}/health/ready").status_code for _ in range(300)}
     seconds = time.monotonic() - began
 

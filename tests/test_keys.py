@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from faults import get
-from harness import Client, Service, pointers, run_program
+from harness import TLS, Client, Service, pointers, run_program
 from keyholders import WRONG_KEY, caller, change_key, make_key
 from log_lines import Logged
 from postgresql_server import PostgreSQLServer
@@ -426,7 +426,7 @@ def test_fault_30_a_key_stands_in_no_log_and_no_answer(
             ]
         monkeypatch.setattr(callers, "find_holder", fail)
         said.append(client.speak(get(b"/me", f"Authorization: Bearer {WRONG_KEY}2".encode())))
-    said.append(httpx.get(f"{service.address}/openapi.json", trust_env=False).content)
+    said.append(httpx.get(f"{service.address}/openapi.json", trust_env=False, verify=TLS).content)
 
     assert "127.0.0.1" == logged.lines("wrong key")[0]["client"]
     assert "RuntimeError" in logged.text

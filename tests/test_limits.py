@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from bulk import PATIENCE_SECONDS, a_row, add_factory, as_csv, send
 from faults import BODIES, begun_body, connected, status_of
-from harness import BASE_PATH, Client, Clock, HeldMerge, Program, Service, run_program
+from harness import BASE_PATH, TLS, Client, Clock, HeldMerge, Program, Service, run_program
 from keyholders import WRONG_KEY, caller, make_key
 from sprocket_factory.access import limits
 from sprocket_factory.access.callers import OPEN
@@ -232,7 +232,7 @@ def test_every_caller_has_requests_of_his_own(serve: Start) -> None:
 def ask_from(service: Service, source: str, secret: str | None) -> int:
     """Ask for a list from this address, with this key or none, and return the status of the answer."""
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-    with httpx.Client(transport=httpx.HTTPTransport(local_address=source), trust_env=False) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=source, verify=TLS), trust_env=False) as client:
         return client.get(f"{service.address}{BASE_PATH}/sprockets", headers=headers).status_code
 
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults import get
-from harness import BASE_PATH, START_SECONDS, Client, Program, Service, a_sprocket, clean_environment, run_program
+from harness import BASE_PATH, START_SECONDS, TLS, Client, Program, Service, a_sprocket, clean_environment, run_program
 from keyholders import WRONG_KEY, caller, make_key
 from log_lines import Line, Logged, log_read
 from postgresql_server import PostgreSQLServer
@@ -352,11 +352,11 @@ def test_sighup_reads_the_levels_again(
     (tmp_path / ".env").write_text("SPROCKET_FACTORY_LOG_LEVEL=warning\n")
     program = start("serve", "--port", "0", *arguments)
     address = program.wait_for_address()
-    httpx.get(f"{address}/health/live", trust_env=False)
+    httpx.get(f"{address}/health/live", trust_env=False, verify=TLS)
     (tmp_path / ".env").write_text("SPROCKET_FACTORY_LOG_LEVEL=debug\n")
     program.process.send_signal(signal.SIGHUP)
     line = wait_for_line(program, "the log levels were read again")
-    httpx.get(f"{address}/health/live", trust_env=False)
+    httpx.get(f"{address}/health/live", trust_env=False, verify=TLS)
     assert 0 == program.stop()
 
     assert expected == [line["log_level"], *(one["event"] for one in lines_of(program) if one["event"] == "request")]
@@ -373,7 +373,7 @@ def test_levels_that_are_wrong_on_sighup_are_told_and_change_nothing(
     line = wait_for_line(program, "the log levels stay as they were")
 
     assert "'access'" in line["reason"]
-    assert 200 == httpx.get(f"{address}/health/live", trust_env=False).status_code
+    assert 200 == httpx.get(f"{address}/health/live", trust_env=False, verify=TLS).status_code
 
 
 def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
         assert process.stdout is not None
         address = re.findall(r"http://\S+", process.stdout.readline())[0]
         asked = ask_often(address, MAX_WAITING + 1000)
-        metrics = httpx.get(f"{address}/metrics", trust_env=False).text
+        metrics = httpx.get(f"{address}/metrics", trust_env=False, verify=TLS).text
         process.terminate()
         ended = process.wait(START_SECONDS)
 

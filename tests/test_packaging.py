@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from harness import Program, clean_environment
+from harness import TLS, Program, clean_environment
 from sprocket_factory import __version__
 
 ROOT = Path(__file__).parent.parent
@@ -118,7 +118,7 @@ def test_what_is_installed_serves(
     found = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=installed.parent).stdout
     address = start("serve", "--port", "0").wait_for_address()
     answers = {
-        path: httpx.get(f"{address}{path}", trust_env=False).status_code
+        path: httpx.get(f"{address}{path}", trust_env=False, verify=TLS).status_code
         for path in ("/sprocketFactory/v1/sprockets", "/docs", "/openapi.json", "/problems/invalid")
     }
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from harness import BASE_PATH, Program, run_program
+from harness import BASE_PATH, TLS, Program, run_program
 from postgresql_server import GUARDED, OWNER, PASSWORD, PostgreSQLServer
 from sprocket_factory.commands import cli
 from sprocket_factory.database import open_database
@@ -43,7 +43,10 @@ def test_ten_servers_that_start_at_once_all_serve(postgresql: PostgreSQLServer, 
     """On an empty database one of them applies each migration, and none of them fails."""
     url = postgresql.bare_database()
     programs = [start("serve", "--port", "0", "--database-url", url) for _ in range(AT_ONCE)]
-    answers = [httpx.get(f"{program.wait_for_address()}{BASE_PATH}/sprockets", trust_env=False) for program in programs]
+    answers = [
+        httpx.get(f"{program.wait_for_address()}{BASE_PATH}/sprockets", trust_env=False, verify=TLS)
+        for program in programs
+    ]
 
     applied = postgresql.ask("SELECT string_agg(name, ' ' ORDER BY number) FROM migrations", url)
 
@@ -136,7 +139,7 @@ def test_the_password_may_stand_in_a_file(start: Callable[..., Program], guarded
     secret = tmp_path / "password"
     secret.write_text(f"{PASSWORD}\n")
     program = start("serve", "--port", "0", "--database-url", guarded_url, "--database-password-file", str(secret))
-    answer = httpx.get(f"{program.wait_for_address()}{BASE_PATH}/sprockets", trust_env=False)
+    answer = httpx.get(f"{program.wait_for_address()}{BASE_PATH}/sprockets", trust_env=False, verify=TLS)
 
     assert (200, []) == (answer.status_code, answer.json())
 
@@ -186,7 +189,7 @@ def test_a_server_that_is_starting_is_waited_for(start: Callable[..., Program]) 
             waiting = others.submit(program.wait_for_address)
             slow.start()
             address = waiting.result()
-        answer = httpx.get(f"{address}{BASE_PATH}/sprockets", trust_env=False)
+        answer = httpx.get(f"{address}{BASE_PATH}/sprockets", trust_env=False, verify=TLS)
         program.kill()
 
     assert 200 == answer.status_code

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from faults import request
-from harness import BASE_PATH, Service
+from harness import BASE_PATH, TLS, Service
 from keyholders import WRONG_KEY, caller
 from log_lines import Logged
 from sprocket_factory.settings import Settings
@@ -104,7 +104,7 @@ def test_fault_35_one_header_counts(service: Service, logged: Logged, header: by
 
 def test_fault_35_who_is_no_proxy_is_not_believed(service: Service, logged: Logged) -> None:
     """From an address that nobody has named the header says nothing."""
-    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    transport = httpx.HTTPTransport(local_address="127.0.0.2", verify=TLS)
     headers = AUTHORIZATION | {"X-Forwarded-For": "192.0.2.7"}
     with httpx.Client(transport=transport, trust_env=False) as client:
         client.get(f"{service.address}{BASE_PATH}/me", headers=headers)
@@ -141,7 +141,7 @@ def test_fault_35_behind_a_proxy_wrong_keys_are_counted_for_the_caller(
 def test_fault_35_a_proxy_that_is_named_says_over_what_it_was_asked(service: Service, said: str, expected: int) -> None:
     """Where it speaks TLS for the service, browsers are told to stay with it; the last word is that of the proxy."""
     headers = {b"X-Forwarded-Proto": said.encode("latin-1")}
-    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    transport = httpx.HTTPTransport(local_address="127.0.0.2", verify=TLS)
     with caller(service) as proxy, httpx.Client(transport=transport, trust_env=False) as other:
         answers = [client.get(f"{service.address}/docs", headers=headers) for client in (proxy, other)]
 

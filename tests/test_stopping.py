@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness import BASE_PATH, Client, Program, a_sprocket
+from harness import BASE_PATH, TLS, Client, Program, a_sprocket
 from long_lists import stopped_reader, upload
 
 CALLERS = 8
@@ -37,7 +37,7 @@ class Poster(threading.Thread):
 
     def run(self) -> None:
         """Post until nobody listens any more."""
-        with httpx.Client(base_url=self._address + BASE_PATH, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=self._address + BASE_PATH, timeout=20, trust_env=False, verify=TLS) as client:
             while True:
                 try:
                     answer = client.post("/sprockets", json=a_sprocket())
@@ -77,7 +77,7 @@ class SlowUpload(threading.Thread):
 
 def ready(address: str) -> int:
     """Return the status of /health/ready."""
-    return httpx.get(f"{address}/health/ready", trust_env=False).status_code
+    return httpx.get(f"{address}/health/ready", trust_env=False, verify=TLS).status_code
 
 
 def test_fault_12_sigterm_under_load_loses_nothing(serve: Callable[..., Program]) -> None:

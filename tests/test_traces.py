@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from harness import BASE_PATH, Client, Program, a_sprocket, run_program
+from harness import BASE_PATH, TLS, Client, Program, a_sprocket, run_program
 from log_lines import Logged
 from long_lists import upload
 from sprocket_factory.observe_traces import traces
@@ -174,7 +174,7 @@ def test_spans_are_sent_where_opentelemetry_is_told(
     program = Program("serve", "--port", "0", "--traces", folder=tmp_path)
     try:
         address = program.wait_for_address()
-        httpx.get(f"{address}/health/live", trust_env=False)
+        httpx.get(f"{address}/health/live", trust_env=False, verify=TLS)
         exit_code = program.stop()
     finally:
         program.kill()
