@@ -14,6 +14,7 @@ from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_eve
 from log_lines import Logged, log_read
 from postgresql_server import MEMORY, PostgreSQLServer, has_room
 from sharing import Sharing
+from sprocket_factory import observe_metrics
 from sprocket_factory.settings import Settings
 
 # What is tried is the same in each run: a failure is that of a change, and not of the dice.
@@ -132,6 +133,13 @@ def service(running: Service) -> Service:
     """Return the service with nothing stored and no id given yet."""
     running.run(running.database.write, forget_everything, by="test")
     return running
+
+
+@pytest.fixture
+def nothing_counted() -> None:
+    """Let no request have been counted: whatever this process has counted before is told, and read, at each scrape."""
+    observe_metrics.request_seconds._series.clear()  # noqa: SLF001 - the program itself never forgets
+    observe_metrics._series.clear()  # noqa: SLF001 - as above
 
 
 @pytest.fixture

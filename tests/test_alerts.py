@@ -257,7 +257,7 @@ ON_POSTGRESQL = {"SprocketFactoryConnectionsExhausted", "SprocketFactoryProducti
 
 
 @pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def unhurried(nothing_counted: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it takes long to read
     """Let a minute be as short as it takes to ask: what was found does not stand for a moment, as it else would."""
     monkeypatch.setattr(status, "KEPT_SECONDS", 0.0)
     monkeypatch.setattr(status, "PRODUCTION_KEPT_SECONDS", 0.0)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strictly_parsed
 
-from harness import BASE_PATH, START_SECONDS, Client, HeldMerge, Program, Service, a_sprocket, run_program
+from harness import BASE_PATH, START_SECONDS, TLS, Client, HeldMerge, Program, Service, a_sprocket, run_program
 from keyholders import WRONG_KEY, caller, make_key
 from long_lists import stopped_reader, upload
 from postgresql_server import PostgreSQLServer
@@ -37,6 +37,8 @@ BOUNDS = (0.00005, 0.001, 0.25, 1, 2.5, 1000)
 
 OPEN_METRICS = "application/openmetrics-text"
 
+pytestmark = pytest.mark.usefixtures("nothing_counted")
+
 
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +49,7 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def metrics(address: str) -> Vector:
     """Return every sample."""
-    return read_metrics(httpx.get(f"{address}/metrics", trust_env=False).raise_for_status().text)
+    return read_metrics(httpx.get(f"{address}/metrics", trust_env=False, verify=TLS).raise_for_status().text)
 
 
 def value(samples: Vector, metric: str, **labels: str) -> float:
@@ -322,7 +324,7 @@ def test_each_worker_has_a_port_for_its_metrics(start: Callable[..., Program], p
     program = start("serve", *arguments, "--anonymous-role", "none")
     program.wait_for_address()
     addresses = [f"http://127.0.0.1:{port}" for port in (first, first + 1)]
-    with httpx.Client(trust_env=False, timeout=START_SECONDS) as prometheus:
+    with httpx.Client(trust_env=False, verify=TLS, timeout=START_SECONDS) as prometheus:
         started = [value(metrics(address), "process_start_time_seconds") for address in addresses]
         children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGKILL)
