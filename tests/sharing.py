@@ -4,6 +4,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 LONGEST_FIRST = (
     "test_schema.py",
+    "test_alerts.py",
     "test_retry_storm.py",
     "test_board_browser.py",
     "test_board_live.py",
