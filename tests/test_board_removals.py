@@ -55,7 +55,7 @@ def test_what_was_seen_is_removed(engineer: Client, page: str) -> None:
 
 
 @pytest.mark.parametrize("page", STORED_AT)
-@pytest.mark.parametrize("version", ["", "0123456789abcdef"])
+@pytest.mark.parametrize("version", ["", "0123456789abcdef", " any", "any", "*"])
 def test_what_nobody_has_seen_is_not_removed(engineer: Client, page: str, version: str) -> None:
     """The form of another version, or of none, is refused with the question asked anew of what is there now."""
     add(engineer, page)

@@ -4,7 +4,7 @@ import re
 
 from litestar.types import Scope
 
-from sprocket_factory.entities.version import ANY, ANYTHING, Expected
+from sprocket_factory.entities.version import ANY, ANYTHING, Expected, Whichever
 from sprocket_factory.errors import Fault, Invalid, shown
 
 _ETAG = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -31,13 +31,13 @@ def expected_of(scope: Scope) -> Expected:
     return Expected(matching, not_matching or frozenset())
 
 
-def _versions(scope: Scope, header: bytes, *, strong: bool) -> frozenset[str] | None:
+def _versions(scope: Scope, header: bytes, *, strong: bool) -> frozenset[str | Whichever] | None:
     values = [value for name, value in scope["headers"] if name == header]
     if not values:
         return None
     if [value.strip() for value in values] == [b"*"]:
         return frozenset({ANY})
-    versions = set()
+    versions: set[str | Whichever] = set()
     text = b",".join(values)
     place = 0
     while not place or place < len(text):

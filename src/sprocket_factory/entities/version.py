@@ -1,7 +1,8 @@
 """Versions: a thing's version changes whenever anything that is told of it does, so an update cannot be lost."""
 
+from enum import Enum
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -9,17 +10,23 @@ from sprocket_factory.errors import Stale
 
 encode = msgspec.json.Encoder().encode
 
-ANY = " any"
-"""Stands for whichever version there is. No ETag has a space in it, so none can be taken for it."""
+
+class Whichever(Enum):
+    """Stands for whichever version there is. It is no text, so nothing that anybody sends can be taken for it."""
+
+    ANY = "any"
+
+
+ANY: Final = Whichever.ANY
 
 
 class Expected(NamedTuple):
     """What a writer expects to be stored. Each names versions, or with ANY whichever there is."""
 
-    matching: frozenset[str] | None = None
+    matching: frozenset[str | Whichever] | None = None
     """If given, what is stored must be one of these."""
 
-    not_matching: frozenset[str] = frozenset()
+    not_matching: frozenset[str | Whichever] = frozenset()
     """What is stored must be none of these."""
 
 
