@@ -74,6 +74,8 @@ def test_a_page_from_elsewhere_removes_nothing(engineer: Client, page: str, head
     answer = send(engineer, page, version_on(engineer, page), headers)
 
     assert (403, 200) == (answer.status_code, engineer.get(STORED_AT[page]).status_code)
+    assert "send its form from there" in answer.text
+    assert "another key" not in answer.text
 
 
 @pytest.mark.parametrize("page", STORED_AT)

@@ -79,8 +79,7 @@ class Sessions:
             is_ours = bool(origin) and origin in {f"{scope['scheme']}://{host}", self._public_url}
         if not is_ours:
             raise Forbidden(
-                "This was not sent by a page of this service, so the sign-in does not count.",
-                hint="A program sends a key as Authorization: Bearer <key>.",
+                "This was not sent by a page of this service.", hint="Open the page anew and send its form from there."
             )
 
     def of_key(self, holder: Holder, *, is_screen: bool = False) -> Session:

@@ -98,7 +98,9 @@ def refusal_page(scope: Scope, status: int, title: str, detail: str) -> bytes:
     handler = scope.get("route_handler")
     if handler is None or "page" not in handler.opt:
         scope["state"]["headers"] = BOARD
-    return _rendered(scope, "refusal.html", {"status": status, "title": title, "detail": detail})
+    needed = "admin" if handler is None else handler.opt.get("role", "admin")
+    context = {"status": status, "title": title, "detail": detail, "needed": needed}
+    return _rendered(scope, "refusal.html", context)
 
 
 def _rendered(scope: Scope, template: str, context: dict[str, object]) -> bytes:
