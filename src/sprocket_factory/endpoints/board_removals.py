@@ -19,7 +19,7 @@ from sprocket_factory.endpoints.problem_kinds import KINDS
 from sprocket_factory.endpoints.problems import note_problem
 from sprocket_factory.endpoints.production_keys import key_in_path
 from sprocket_factory.endpoints.routing import ApiRequest
-from sprocket_factory.entities.factory import find_factory, no_factory, remove_factory
+from sprocket_factory.entities.factory import Factory, find_factory, no_factory, remove_factory
 from sprocket_factory.entities.production import find_production, remove_production
 from sprocket_factory.entities.sprocket import find_sprocket, no_sprocket, remove_sprocket
 from sprocket_factory.entities.version import Expected
@@ -109,8 +109,13 @@ async def _find_record(request: ApiRequest) -> Removable:
         "Made": f"{one.sprocket_production_actual:,}",
         "Goal": f"{one.sprocket_production_goal:,}",
     }
-    day = f"/board/factories/{factory.id}?date={local(key.time, factory.time_zone, '%Y-%m-%d')}"
-    return Removable(f"the record of {local(key.time, factory.time_zone, '%H:%M:%S')}", one, members, day, day)
+    day = _page_of_day(factory, key.time)
+    when = local(key.time, factory.time_zone, "%-d %B %Y, %H:%M:%S")
+    return Removable(f"the record of {when}", one, members, day, day)
+
+
+def _page_of_day(factory: Factory, instant: int) -> str:
+    return f"/board/factories/{factory.id}?date={local(instant, factory.time_zone, '%Y-%m-%d')}"
 
 
 def _ask(request: ApiRequest, one: Removable, *, is_stale: bool = False) -> Answer:
