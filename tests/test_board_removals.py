@@ -82,8 +82,8 @@ def test_a_page_from_elsewhere_removes_nothing(engineer: Client, page: str, head
 def test_who_may_not_remove_is_not_asked_to_and_refused(service: Service, engineer: Client, page: str) -> None:
     """An operator corrects records, and removes none."""
     add(engineer, page)
-    engineer.put(f"/production/1/{TIME}", json=COUNTS)
     version = version_on(engineer, page)
+    engineer.put(f"/production/1/{TIME}", json=COUNTS)
     with caller(service, make_key(service, "operator").secret) as operator:
         texts = [operator.get(operator.address + path).text for path in (f"{FACTORY}?date=2021-01-22", SPROCKET)]
         answer = send(operator, page, version)
@@ -104,11 +104,19 @@ def test_what_is_gone_cannot_be_removed_again(engineer: Client, page: str) -> No
 
 
 def test_a_factory_with_production_stays(engineer: Client) -> None:
-    """The page says why, in the words of the API."""
-    add(engineer, RECORD)
-    answer = send(engineer, FACTORY, version_on(engineer, FACTORY))
+    """The page says why, leads to the last of its production and has no button; nor has the answer to a form sent."""
+    add(engineer, FACTORY)
+    version = version_on(engineer, FACTORY)
+    engineer.put("/production/1/2021-01-20T12:00:00Z", json=COUNTS)
+    engineer.put(f"/production/1/{TIME}", json=COUNTS)
+    answers = [engineer.get(f"{engineer.address}{FACTORY}/removal"), send(engineer, FACTORY, version)]
 
-    assert (409, True) == (answer.status_code, "The factory 1 has production." in answer.text)
+    assert [200, 409] == [answer.status_code for answer in answers]
+    for answer in answers:
+        assert "It has production" in answer.text
+        assert f'href="{FACTORY}?date=2021-01-22"' in answer.text
+        assert 'class="danger"' not in answer.text
+        assert "DELETE" not in answer.text
     assert 200 == engineer.get("/factories/1").status_code
 
 

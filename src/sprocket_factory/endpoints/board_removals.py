@@ -1,10 +1,11 @@
 """Removing on the board: a page shows what is there and asks, its form says yes. Neither needs a script.
 
 The form brings the version that its page showed, so nothing is removed that nobody has seen: what was changed
-meanwhile is shown anew, and asked for again.
+meanwhile is shown anew, and asked for again. Of what has to stay the page says so, and has no form.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from litestar.types import ASGIApp
@@ -20,7 +21,8 @@ from sprocket_factory.endpoints.problems import note_problem
 from sprocket_factory.endpoints.production_keys import key_in_path
 from sprocket_factory.endpoints.routing import ApiRequest
 from sprocket_factory.entities.factory import Factory, find_factory, no_factory, remove_factory
-from sprocket_factory.entities.production import find_production, remove_production
+from sprocket_factory.entities.listing import Filter, Order, Query, read_list
+from sprocket_factory.entities.production import PRODUCTION, find_production, remove_production
 from sprocket_factory.entities.sprocket import find_sprocket, no_sprocket, remove_sprocket
 from sprocket_factory.entities.version import Expected
 from sprocket_factory.errors import Conflict, NotFound, Stale
@@ -41,6 +43,8 @@ class Removable(NamedTuple):
     """The page that shows it, where whoever leaves it goes back to."""
     gone_to: str
     """The page to go on to when it is gone."""
+    kept_by: str = ""
+    """The page that shows the last of its production, if it has some: with that it cannot be removed."""
 
 
 Find = Callable[[ApiRequest], Awaitable[Removable]]
@@ -96,7 +100,10 @@ async def _find_sprocket(request: ApiRequest) -> Removable:
 async def _find_factory(request: ApiRequest) -> Removable:
     one = await find_factory(request.database, request.id_in_path("factory_id", no_factory))
     members = {"Name": one.name, "Time zone": one.time_zone}
-    return Removable(f"the factory {one.name}", one, members, f"/board/factories/{one.id}", "/")
+    last = Query((Filter("factory_id", "eq", (one.id,)),), (Order("time", descending=True), Order("factory_id")), 1)
+    records = await read_list(request.database, PRODUCTION, last)
+    kept_by = _page_of_day(one, records[0].time) if records else ""
+    return Removable(f"the factory {one.name}", one, members, f"/board/factories/{one.id}", "/", kept_by)
 
 
 async def _find_record(request: ApiRequest) -> Removable:
@@ -114,13 +121,13 @@ async def _find_record(request: ApiRequest) -> Removable:
     return Removable(f"the record of {when}", one, members, day, day)
 
 
-def _page_of_day(factory: Factory, instant: int) -> str:
+def _page_of_day(factory: Factory, instant: int | datetime) -> str:
     return f"/board/factories/{factory.id}?date={local(instant, factory.time_zone, '%Y-%m-%d')}"
 
 
-def _ask(request: ApiRequest, one: Removable, *, is_stale: bool = False) -> Answer:
+def _ask(request: ApiRequest, one: Removable, status: int = 200) -> Answer:
     version = Answer(one.stored).etag.decode().strip('"')
-    status = KINDS[Stale].status if is_stale else 200
+    is_stale = status == KINDS[Stale].status
     return render(request, "removal.html", status=status, one=one, version=version, is_stale=is_stale)
 
 
@@ -130,7 +137,7 @@ async def _remove(
     remove: Callable[[Transaction, Any, Expected], Coroutine[Any, Any, None]],
     key: object,
 ) -> ASGIApp:
-    """Remove what the form's page has shown, and lead on; or ask again, where it is not that any more.
+    """Remove what the form's page has shown, and lead on; or ask again, where it is not that any more or has to stay.
 
     Raises:
         Forbidden: The form is not ours: whoever may do this without signing in has no cookie that would tell.
@@ -140,9 +147,10 @@ async def _remove(
     seen = await find(request)
     try:
         await request.write(remove, key, Expected(frozenset({form["version"]})))
-    except Stale as refusal:
-        note_problem(request.scope, KINDS[Stale], str(refusal))
-        return _ask(request, await find(request), is_stale=True)
+    except (Stale, Conflict) as refusal:
+        kind = KINDS[type(refusal)]
+        note_problem(request.scope, kind, str(refusal))
+        return _ask(request, await find(request), kind.status)
     return SeeOther(seen.gone_to)
 
 
