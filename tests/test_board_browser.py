@@ -26,6 +26,7 @@ PAGES = [
     "/board/sprockets?teeth=20",
     "/board/sprockets/99",
     "/board/sprockets/1/removal",
+    "/board/factories/1/removal",
     "/board/factories/4/removal",
     "/board/new-sprocket",
     "/board/keys",
@@ -197,6 +198,39 @@ def test_a_record_is_removed_without_scripts(browser: Browser, board: Service, a
     expect(page.locator("#records")).to_contain_text("There is none.")
     assert [] == _stored(admin, factory)
     context.close()
+
+
+@pytest.mark.parametrize(("noun", "thing"), [("sprockets", a_sprocket()), ("factories", {"name": "Selby"})])
+def test_a_sprocket_or_a_factory_is_removed_without_scripts(
+    browser: Browser, board: Service, admin: Client, noun: str, thing: dict[str, object]
+) -> None:
+    """From its page over the one that asks to the one on which it stood."""
+    location = admin.address + admin.post(f"/{noun}", json=thing).headers["Location"]
+    context = browser.new_context(java_script_enabled=False, base_url=board.address)
+    page = context.new_page()
+    page.goto(f"/board/{noun}/{location.rsplit('/', 1)[1]}")
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.get_by_role("link", name="Remove").click()
+    assert 200 == admin.get(location).status_code
+
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(noun.capitalize())
+    assert 404 == admin.get(location).status_code
+    context.close()
+
+
+def test_on_paper_a_record_has_no_column_for_what_is_done_with_it(visitor: Visitor, admin: Client) -> None:
+    """Neither the cells of one nor its heads."""
+    factory = admin.post("/factories", json={"name": "Thorne"}).json()["id"]
+    counts = {"sprocket_production_actual": 30, "sprocket_production_goal": 31}
+    admin.put(f"/production/{factory}/2021-01-21T02:06:58Z", json=counts)
+    page = visitor.page
+    page.goto(f"/board/factories/{factory}?date=2021-01-21")
+    page.emulate_media(media="print")
+    rows = page.locator("#records tr").all()
+
+    assert [4, 4] == [row.locator(":is(th, td):visible").count() for row in rows]
 
 
 def test_a_factory_is_added_changed_and_removed(visitor: Visitor, admin: Client) -> None:
