@@ -241,9 +241,20 @@ def test_a_page_that_cannot_be_shown_says_why(engineer: Client, path: str, statu
     assert 'href="/"' in answer.text
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/board", "/board/nothing", "/board/sprockets/1/nothing", "/problems/no"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/board",
+        "/board/nothing",
+        "/board/sprockets/1/nothing",
+        "/problems/no",
+        "/sprocketFactory",
+        "/sprocketFactory/v1x",
+    ],
+)
 def test_an_address_that_leads_nowhere_is_told_on_a_page(engineer: Client, path: str) -> None:
-    """To a browser, in the style of the board, and it leads on; a program is told in JSON."""
+    """To a browser, in the style of the board, and it leads on; a program is told in JSON. No cache mixes them up."""
     page, data = [engineer.get(engineer.address + path, headers={"Accept": accept}) for accept in (BY_A_BROWSER, "*/*")]
 
     assert (404, "text/html; charset=utf-8") == (page.status_code, page.headers["Content-Type"])
@@ -251,13 +262,16 @@ def test_an_address_that_leads_nowhere_is_told_on_a_page(engineer: Client, path:
     assert "<h1>There is no such thing</h1>" in page.text
     assert 'class="button" href="/"' in page.text
     assert (404, "application/problem+json") == (data.status_code, data.headers["Content-Type"])
+    assert ["accept"] * 2 == [page.headers["Vary"], data.headers["Vary"]]
 
 
-def test_the_api_tells_a_browser_what_it_tells_a_program(engineer: Client) -> None:
+@pytest.mark.parametrize("path", ["/sprocketFactory/v1/nothing", "/sprocketFactory/v1", "/sprocketFactory/v1/"])
+def test_the_api_tells_a_browser_what_it_tells_a_program(engineer: Client, path: str) -> None:
     """Its refusals have one body."""
-    answer = engineer.get("/nothing", headers={"Accept": BY_A_BROWSER})
+    answer = engineer.get(engineer.address + path, headers={"Accept": BY_A_BROWSER})
 
     assert (404, "application/problem+json") == (answer.status_code, answer.headers["Content-Type"])
+    assert "Vary" not in answer.headers
 
 
 def test_a_method_that_a_page_has_not_is_refused_on_a_page(engineer: Client) -> None:
@@ -266,6 +280,7 @@ def test_a_method_that_a_page_has_not_is_refused_on_a_page(engineer: Client) -> 
 
     assert (405, "POST") == (answer.status_code, answer.headers["Allow"].replace("OPTIONS", "").strip(", "))
     assert 'href="/"' in answer.text
+    assert "accept" == answer.headers["Vary"]
 
 
 def test_who_may_not_see_a_page_is_told_who_may(service: Service) -> None:

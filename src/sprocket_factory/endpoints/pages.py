@@ -79,11 +79,17 @@ def given_on_page(request: ApiRequest) -> dict[str, str]:
 
 def is_page(scope: Scope) -> bool:
     """Return whether a page is asked for, and not the API; where nothing is, by what the caller accepts."""
+    if is_by_accept(scope):
+        return preferred_type(scope, ("application/json", *HTML_ALONE)) in HTML_ALONE
+    return _is_declared_as_page(scope)
+
+
+def is_by_accept(scope: Scope) -> bool:
+    """Return whether Accept decides if a refusal is told on a page. Where it does, Vary has to say so."""
     handler = scope.get("route_handler")
-    if handler is not None and "page" in handler.opt:
-        return True
-    is_data = scope["path"].startswith(BASE_PATH) if handler is None else handler.opt.get("media_types") != HTML_ALONE
-    return not is_data and preferred_type(scope, ("application/json", *HTML_ALONE)) in HTML_ALONE
+    is_below_api = f"{scope['path']}/".startswith(f"{BASE_PATH}/")
+    is_data = is_below_api if handler is None else handler.opt.get("media_types") != HTML_ALONE
+    return not is_data and not _is_declared_as_page(scope)
 
 
 def sign_in_address(scope: Scope) -> str:
@@ -95,12 +101,17 @@ def sign_in_address(scope: Scope) -> str:
 
 def refusal_page(scope: Scope, status: int, title: str, detail: str) -> bytes:
     """Return the page that says why there is none, and let it go out as one of the board."""
-    handler = scope.get("route_handler")
-    if handler is None or "page" not in handler.opt:
+    if not _is_declared_as_page(scope):
         scope["state"]["headers"] = BOARD
+    handler = scope.get("route_handler")
     needed = "admin" if handler is None else handler.opt.get("role", "admin")
     context = {"status": status, "title": title, "detail": detail, "needed": needed}
     return _rendered(scope, "refusal.html", context)
+
+
+def _is_declared_as_page(scope: Scope) -> bool:
+    handler = scope.get("route_handler")
+    return handler is not None and "page" in handler.opt
 
 
 def _rendered(scope: Scope, template: str, context: dict[str, object]) -> bytes:

@@ -10,7 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory import errors
 from sprocket_factory.endpoints.headers import DATA
-from sprocket_factory.endpoints.pages import HTML, is_page, refusal_page, sign_in_address, stale_cookie
+from sprocket_factory.endpoints.pages import HTML, is_by_accept, is_page, refusal_page, sign_in_address, stale_cookie
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
 from sprocket_factory.entities.key import PREFIX
 from sprocket_factory.observe import log, request_id_of, security_log
@@ -167,6 +167,8 @@ def _response(  # noqa: PLR0913, PLR0917 - one place that puts together what a p
     note_problem(scope, kind, detail, cause)
     if _is_left_unread(scope):
         headers["connection"] = "close"
+    if is_by_accept(scope):
+        headers["vary"] = "accept"
     if is_page(scope):
         headers |= {name.decode(): value.decode() for name, value in stale_cookie(scope)}
         if kind is KINDS[errors.Unauthenticated]:
