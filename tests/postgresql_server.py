@@ -173,6 +173,10 @@ class PostgreSQLServer:
         database = url.rpartition("/")[2] or ADMIN
         return self._run("psql", "-XqAtv", "ON_ERROR_STOP=1", "-d", self.url(database, ADMIN), "-c", sql).strip()
 
+    def isolate(self, url: str, level: str) -> None:
+        """Give transactions in this database another isolation level where they ask for none, on new connections."""
+        self.ask(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_isolation = '{level}'")
+
     def has_waiters(self) -> bool:
         """Return whether any statement waits for another one's transaction."""
         return self.ask("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != "0"

@@ -202,8 +202,12 @@ async def test_changes_that_have_waited_long_are_put_in_order_some_at_a_time(
     assert [(str(number),) for number in range(1, 351)] == [tuple(row) for row in seen]
 
 
-async def test_an_entry_is_put_in_order_once_though_several_try(database_url: str, connection: Connection) -> None:
-    """Of servers that do so at the same moment each takes what the others have not."""
+@pytest.mark.parametrize("level", ["read committed", "repeatable read"])
+async def test_an_entry_is_put_in_order_once_though_several_try(
+    postgresql: PostgreSQLServer, database_url: str, connection: Connection, level: str
+) -> None:
+    """Of servers that do so at the same moment each takes what the others have not, whatever the database's default."""
+    postgresql.isolate(database_url, level)
     await connection.execute(
         "INSERT INTO new_changes (at, actor, action, entity, key, records, request_id)"
         " SELECT now(), 'test', 'create', 'sprocket', '1', 1, number FROM generate_series(1, 2000) AS number"

@@ -9,6 +9,7 @@ import pytest
 
 from harness import START_SECONDS, Client, Service, run_program, wait_for_a_lock, wait_in
 from keyholders import caller, change_key, make_key
+from postgresql_server import PostgreSQLServer
 from sprocket_factory.database import Transaction
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.key import remove_key
@@ -60,6 +61,19 @@ def test_a_key_that_is_good_for_a_time_is_another(service: Service, admin: Clien
 
 def test_two_administrators_who_revoke_each_other_at_once_leave_one(service: Service) -> None:
     """The second waits for the first, and is refused."""
+    revoke_each_other(service)
+
+
+def test_they_leave_one_where_the_database_has_another_isolation_level(postgresql: PostgreSQLServer) -> None:
+    """What the second has to see is not left to the default of a database that belongs to somebody else."""
+    url = postgresql.new_database()
+    postgresql.isolate(url, "repeatable read")
+    with Service(Settings(database_url=url), anonymous_role="none") as running:
+        revoke_each_other(running)
+
+
+def revoke_each_other(service: Service) -> None:
+    """Let two administrators do so at once: the second is refused."""
     one, other = (make_key(service, "admin").id for _ in range(2))
     begun, go_on = threading.Event(), threading.Event()
 

@@ -47,7 +47,7 @@ async def _newest(connection: Connection) -> int:
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
-    async with connection.transaction():
+    async with connection.transaction(isolation="read_committed"):  # it sees all there is once it has its locks
         await connection.execute(WITHOUT_LIMIT)
         if await connection.fetchval("SELECT to_regclass('migrations')") is None:
             await connection.execute(

@@ -63,7 +63,7 @@ class Ordering:
         moved = MAX_MOVED
         async with acquired(self._pool) as connection:
             while moved == MAX_MOVED and await connection.fetchval(ANY_NEW):
-                async with connection.transaction():
+                async with connection.transaction(isolation="read_committed"):  # it sees what the one before it left
                     await connection.execute(ONE_AT_A_TIME)
                     moved = int((await connection.execute(MOVE)).rpartition(" ")[2])
 

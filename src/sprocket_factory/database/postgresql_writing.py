@@ -35,8 +35,10 @@ COLLISIONS = (
 )
 """Somebody else was first. Run again, the write finds what that one stored."""
 
-BEGIN = "BEGIN"
-BEGIN_ALONE = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""The database may have another default; but who has waited for a lock must see what the other one stored."""
+
+BEGIN_ALONE = f"{BEGIN}; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"
 """What takes long has no time limit. It locks what it rests on, as every write does: under REPEATABLE READ
 what takes a minute would be refused because of what takes a millisecond."""
 
