@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -316,6 +316,7 @@ def wait_for_a_lock(service: Service) -> None:
         deadline = monotonic() + START_SECONDS
         while not service.run(service.database.all, "SELECT 1 FROM pg_locks WHERE NOT granted"):
             assert monotonic() < deadline, "nobody waits"
+            sleep(0.01)
 
 
 async def forget_everything(tx: Transaction) -> None:
