@@ -1,5 +1,6 @@
 """The first start: who becomes the administrator, who may be let in without a key, and over what."""
 
+import errno
 import os
 import pty
 import re
@@ -7,15 +8,20 @@ import ssl
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from feeds import opened
 from harness import BASE_PATH, START_SECONDS, TLS, Program, clean_environment, run_program
 from keyholders import WRONG_KEY
 from postgresql_server import PostgreSQLServer
+from sprocket_factory.commands.first_key import files_in, give_first_key
+from sprocket_factory.database import Database
+from sprocket_factory.entities.key import count_keys, digest_of_secret, find_holder
+from sprocket_factory.errors import Busy, OutcomeUnknown, Refusal, Unusable
 
 KEY_FILE = "sprocket-factory.admin-key"
 
@@ -23,6 +29,13 @@ NOBODY_WRITES_HERE = Path("/proc")
 """A folder in which not even root makes a file."""
 
 CLOSED = ("serve", "--port", "0", "--anonymous-role", "none")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """Give an open database in which nothing is stored yet."""
+    async with opened(f"sqlite:///{tmp_path / 'factory.db'}") as database:
+        yield database
 
 
 def ask(address: str, secret: str | None, path: str = "/me", verify: ssl.SSLContext = TLS) -> httpx.Response:
@@ -141,6 +154,64 @@ def test_a_first_key_that_nobody_could_get_is_not_made(
     assert "Traceback" not in done.stderr
     assert KEY_FILE in done.stderr
     assert "admin" == ask(address, (tmp_path / KEY_FILE).read_text().strip()).json()["role"]
+
+
+async def test_a_first_key_whose_file_can_have_no_name_of_its_own_is_kept(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full, say: it stays in the file where it was before there was a key, and its path is said."""
+    monkeypatch.setattr(Path, "touch", out_of_room)
+    await give_first_key(database)
+    (path,) = files_in(tmp_path)
+    holder = await find_holder(database, digest_of_secret(path.read_text().strip()))
+
+    assert f"is in {path}." in capsys.readouterr().err
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert holder is not None
+    assert "admin" == holder.role
+
+
+async def test_a_first_key_that_cannot_be_kept_is_not_made(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk does not take it the start is refused, and leaves neither a key nor half a file."""
+    monkeypatch.setattr(os, "fsync", out_of_room)
+    with pytest.raises(Unusable, match="The first key cannot be written"):
+        await give_first_key(database)
+
+    assert 0 == await count_keys(database)
+    assert [] == keys_left_in(tmp_path)
+
+
+@pytest.mark.parametrize("refusal", [Busy, OutcomeUnknown])
+async def test_the_file_of_a_first_key_goes_away_only_where_there_is_no_key(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    refusal: type[Refusal],
+) -> None:
+    """Where nobody can say what became of the write it stays, and its path is said."""
+
+    async def write(*_args: object, **_how: object) -> None:
+        raise refusal("As it happens.")
+
+    monkeypatch.setattr(database, "write", write)
+    with pytest.raises(refusal):
+        await give_first_key(database)
+
+    assert (refusal is OutcomeUnknown) == (len(files_in(tmp_path)) == 1)
+    assert all(f"it is in {path}." in capsys.readouterr().err for path in files_in(tmp_path))
+
+
+def keys_left_in(folder: Path) -> list[str]:
+    """Return the names of files that may hold a key, hidden ones too."""
+    return [path.name for path in folder.iterdir() if "admin-key" in path.name]
+
+
+def out_of_room(*_args: object, **_how: object) -> None:
+    """Do what a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_of_servers_that_start_at_once_one_leaves_the_first_key(

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from sprocket_factory.database import Database
+from sprocket_factory.database.backup_files import sync
 from sprocket_factory.entities.key import add_first_key, count_keys, new_secret
-from sprocket_factory.errors import Unusable
+from sprocket_factory.errors import OutcomeUnknown, Refusal, Unusable
 
 FILE = Path("sprocket-factory.admin-key")
 
@@ -19,10 +20,11 @@ async def give_first_key(database: Database) -> None:
 
     On a terminal it is printed. Elsewhere what is printed may be kept in a log, so it goes into a file that only this
     user can read, beside an SQLite database or else in the folder where the program starts. No other file is written
-    over: it may hold the key of another database.
+    over: it may hold the key of another database. A file goes away again only where it surely holds no key.
 
     Raises:
         Unusable: The file cannot be written; no key is made then.
+        OutcomeUnknown: Nobody can say whether the key was made; its file stays, and is named.
     """
     if await count_keys(database):
         return
@@ -31,17 +33,22 @@ async def give_first_key(database: Database) -> None:
         if await database.write(add_first_key, secret, by="first start"):
             click.echo(f"The first key, for an administrator; it is shown this once:\n\n  {secret}\n")
         return
-    folder = _folder_beside(database)
     # It is on the disk before it is a key, and under its name only then: of servers that start at once one makes it,
     # and none may write over what that one has written.
-    draft = _draft(folder, secret)
+    draft = _draft(_folder_beside(database), secret)
     try:
-        if await database.write(add_first_key, secret, by="first start"):
-            path = _new_file(folder)
-            draft.replace(path)
-            click.echo(f"The first key, for an administrator, is in {path}. Take it there and remove it.", err=True)
-    finally:
-        draft.unlink(missing_ok=True)
+        is_made = await database.write(add_first_key, secret, by="first start")
+    except OutcomeUnknown:
+        click.echo(f"If there is a first key now, it is in {draft}.", err=True)
+        raise
+    except Refusal:
+        draft.unlink()
+        raise
+    if not is_made:
+        draft.unlink()
+        return
+    path = _named(draft)
+    click.echo(f"The first key, for an administrator, is in {path}. Take it there and remove it.", err=True)
 
 
 def _folder_beside(database: Database) -> Path:
@@ -54,8 +61,16 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{FILE.stem}*{FILE.suffix}"))
 
 
+def _named(draft: Path) -> Path:
+    """Give the file of a key its name, and return where it is: under the name of a draft if it can have no other."""
+    try:
+        return draft.replace(_new_file(draft.parent))
+    except OSError:  # the key is made, and nobody has it but this file
+        return draft
+
+
 def _new_file(folder: Path) -> Path:
-    """Return the path of a file that was not there before, and is now: FILE, or one with a number."""
+    """Return the path of a file that was not there before, and is now: FILE, or one with a number. Raises OSError."""
     path, number = folder / FILE, 1
     while True:
         try:
@@ -70,14 +85,20 @@ def _new_file(folder: Path) -> Path:
 def _draft(folder: Path, secret: str) -> Path:
     """Write the secret into a file that only this user can read, beside where it will be. Raises Unusable."""
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=folder)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"{secret}\n")
-            file.flush()
-            os.fsync(descriptor)
+        descriptor, name = tempfile.mkstemp(prefix=f"{FILE.stem}-", suffix=FILE.suffix, dir=folder)
+        draft = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(f"{secret}\n")
+                file.flush()
+                os.fsync(descriptor)
+            sync(folder)
+        except OSError:
+            draft.unlink()
+            raise
     except OSError as error:
         raise Unusable(
             f"The first key cannot be written to {folder / FILE}: {error.strerror}.",
             hint="Start on a terminal, or make one with `sprocket-factory key add`.",
         ) from error
-    return Path(name)
+    return draft
