@@ -228,7 +228,7 @@ async def _check_not_last(tx: Transaction, key: Key) -> None:
     ids = {key_id for (key_id,) in await tx.all(f"SELECT id FROM keys WHERE {good}", now=now())}
     if ids == {key.id}:
         raise Conflict(
-            f"No other key of an administrator is good: without key {key.id} nobody could give out another.",
+            f"No other key of an administrator is good: without key {key.id} no key could give out another.",
             hint=f"Make one first, or run `sprocket-factory key revoke --last {key.id}` beside the database.",
         )
 
