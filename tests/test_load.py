@@ -198,9 +198,21 @@ def test_another_time_zone_than_the_stored_one_is_a_conflict(
     (day,) = loader.get("/attainment?by=day")
 
     assert (code, expected) == (done.exit_code, counts(done.stdout).get("Factories"))
-    assert (code == 1) == ("seed.json: The factory 1, Factory 1, stands at UTC" in done.stderr)
+    complaint = "seed.json: Factory 1 is in the time zone UTC, and the file says Asia/Kolkata."
+    assert (code == 1) == (complaint in done.stderr)
     assert stored == loader.get("/factories/1")["time_zone"]
     assert (stored != "UTC") == day["start"].endswith("+05:30")
+
+
+def test_a_file_that_says_two_time_zones_of_a_factory_is_told_so(loader: Loader) -> None:
+    """Nothing is stored then, so no factory is said to be in either."""
+    seed = a_seed_in("UTC")
+    seed["factories"] += a_seed_in("Asia/Kolkata")["factories"]
+    done = loader.load("seed.json", seed)
+
+    assert 1 == done.exit_code
+    assert "seed.json: Factory 1 was named before, in the time zone UTC, and the file says Asia/Kolkata." in done.stderr
+    assert [] == loader.get("/factories")
 
 
 def test_an_unknown_time_zone_is_refused_with_its_place(loader: Loader) -> None:

@@ -134,13 +134,14 @@ async def store_seeds(
         Conflict: A record or a time zone says otherwise than what is stored, under `error`.
     """
     report = Report(factories=NOTHING, sprockets=NOTHING, production=NOTHING, factory_ids={})
+    new_names: set[str] = set()
     for seed in seeds:
         stored = await _store_sprockets(tx, seed.sprockets, allow_duplicates=allow_duplicates)
         report.sprockets = _plus(report.sprockets, stored)
         ids = {}
         try:
             for number, wanted in enumerate(seed.factories, 1):
-                ids[-number], merged = await _store_factory(tx, wanted, on_conflict)
+                ids[-number], merged = await _store_factory(tx, wanted, on_conflict, new_names)
                 report.factory_ids[wanted.name] = ids[-number]
                 report.factories = _plus(report.factories, merged)
             merged = await merge_production(tx, seed.spool, on_conflict, ids)
@@ -151,14 +152,24 @@ async def store_seeds(
     return report
 
 
-async def _store_factory(tx: Transaction, wanted: NamedFactory, on_conflict: OnConflict) -> tuple[int, Merged]:
-    """Return the id of the factory, and what became of it. Raises Conflict for another time zone, under `error`."""
+async def _store_factory(
+    tx: Transaction, wanted: NamedFactory, on_conflict: OnConflict, new_names: set[str]
+) -> tuple[int, Merged]:
+    """Return the id of the factory, and what became of it; add its name to those that are new if it is.
+
+    Raises:
+        Conflict: It is in another time zone, under `error`.
+    """
     stored, is_new = await ensure_factory(tx, wanted.name, wanted.time_zone or "UTC")
+    if is_new:
+        new_names.add(stored.name)
     if is_new or wanted.time_zone in {None, stored.time_zone}:
         return stored.id, _counted(int(is_new), int(not is_new))
     if on_conflict == "error":
+        # A factory that this load has made is gone with the refusal: then the files disagree, and nothing is stored.
+        so_far = "was named before, in the time zone" if stored.name in new_names else "is in the time zone"
         raise Conflict(
-            f"The factory {stored.id}, {stored.name}, stands at {stored.time_zone}; the file says {wanted.time_zone}.",
+            f"{stored.name} {so_far} {stored.time_zone}, and the file says {wanted.time_zone}.",
             hint="Choose replace or skip as what to do on a conflict, or mend the file.",
         )
     if on_conflict == "skip":
