@@ -44,8 +44,7 @@ def load(files: tuple[Path, ...], on_conflict: OnConflict, *, allow_duplicates: 
     """Load FILES into the database: all of them, or nothing where one is wrong.
 
     A .json file holds factories with their columns of production, sprockets, or both; a factory may name its time_zone.
-    A .csv, .ndjson or .jsonl file
-    holds production records. Loading the same file twice changes nothing.
+    A .csv, .ndjson or .jsonl file holds production records. Loading the same file twice changes nothing.
     """
     console = Console(stderr=True)
     settings = Settings(**flags)
