@@ -1,7 +1,9 @@
 """What is relied on where Litestar finds an endpoint and is then left out (endpoints/asking.py)."""
 
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from litestar import Litestar
@@ -9,7 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from sprocket_factory.app import route_requests
-from sprocket_factory.endpoints.routing import BASE_PATH
+from sprocket_factory.endpoints import routing
+from sprocket_factory.endpoints.routing import BASE_PATH, ApiRequest
 from sprocket_factory.settings import Settings
 
 
@@ -43,6 +46,16 @@ def test_every_endpoint_takes_a_request_alone(litestar: Litestar) -> None:
     others = [one.fn for one in endpoints_of(litestar) if ["request"] != list(inspect.signature(one.fn).parameters)]
 
     assert [] == others
+
+
+def test_nothing_is_asked_of_a_request_that_it_does_not_have() -> None:
+    """Much of Litestar's own request is not made, and nothing but a request would tell."""
+    has = {"scope", "receive", "route_handler", "app", *vars(ApiRequest)}
+    folder = Path(routing.__file__).parent
+    asked = {name for file in folder.glob("*.py") for name in re.findall(r"\brequest\.(\w+)", file.read_text())}
+
+    assert {"scope", "caller"} <= asked
+    assert set() == asked - has
 
 
 def test_no_endpoint_waits_for_what_litestar_would_do(litestar: Litestar) -> None:

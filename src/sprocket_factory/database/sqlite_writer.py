@@ -30,8 +30,8 @@ BUSY_SECONDS = 5
 MAX_GROUP = 1000
 MAX_WAITING = 10_000
 
-MAX_TURNS = 16
-"""So many turns of the event loop a write waits at most for others that come with the next one."""
+GATHER_SECONDS = 0.01
+"""So long a write waits at most for others, as long as each turn of the event loop brings one."""
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Writer:
         self._waiting.append(job)
         if not self._waking:
             self._waking = True
-            self._loop.call_soon(self._wake, 0, MAX_TURNS)
+            self._loop.call_soon(self._wake, 0, self._loop.time() + GATHER_SECONDS)
         if not self._watching:
             self._watching = True
             self._loop.call_later(BUSY_SECONDS, self._withdraw_overdue)
@@ -104,12 +104,12 @@ class Writer:
             self._something_to_do.notify()
         self._thread.join()
 
-    def _wake(self, seen: int, turns: int) -> None:
+    def _wake(self, seen: int, until: float) -> None:
         # Only when a turn of the loop has brought no further write: woken before, the thread and the loop would take
         # the interpreter's lock from each other, for the very requests whose writes could share its commit.
         waiting = len(self._waiting)
-        if waiting > seen and turns:
-            self._loop.call_soon(self._wake, waiting, turns - 1)
+        if waiting > seen and self._loop.time() < until:
+            self._loop.call_soon(self._wake, waiting, until)
             return
         self._waking = False
         with self._something_to_do:
