@@ -1,7 +1,6 @@
 """What the service promises on PostgreSQL alone: how it starts, whose databases it takes, what it shows of secrets."""
 
 import asyncio
-import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,43 +74,6 @@ async def test_no_limit_cuts_a_migration(postgresql: PostgreSQLServer, monkeypat
 
     assert is_waiting
     assert [migration.name for migration in migrations_for("postgresql")] == [name for (name,) in applied]
-
-
-async def test_a_stream_that_is_not_read_to_its_end_leaves_its_connection_free(database_url: str) -> None:
-    """The rows that were fetched ahead of its reader are let go of, and the only connection serves the next."""
-    database = await open_database(database_url, connections=1)
-    numbers = "SELECT n FROM generate_series(1, 50000) AS n"
-    stream = database.stream(int, numbers)
-    first = await anext(stream)
-    await stream.aclose()
-    again = [number async for chunk in database.stream(int, numbers) for number in chunk]
-    await database.close()
-
-    assert list(range(1, 50_001)) == again
-    assert again[: len(first)] == first
-
-
-@pytest.mark.parametrize("reads_on", [True, False])
-async def test_what_fails_ahead_of_a_streams_reader_is_told_where_he_comes_to_it(
-    database_url: str, *, reads_on: bool
-) -> None:
-    """He gets every chunk before it, and one who goes before that leaves no error behind that nobody has looked at."""
-    unseen: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unseen.append(context))
-    database = await open_database(database_url, connections=1)
-    stream = database.stream(int, "SELECT 10000 / (2500 - n) FROM generate_series(1, 5000) AS n")
-    lengths = [len(await anext(stream)), len(await anext(stream))]
-    await asyncio.sleep(0.2)
-    if reads_on:
-        with pytest.raises(asyncpg.DivisionByZeroError):
-            await anext(stream)
-    await stream.aclose()
-    del stream
-    gc.collect()
-    await database.close()
-
-    assert [1000, 1000] == lengths
-    assert [] == unseen
 
 
 @pytest.mark.parametrize("table", ["sprockets (theirs INTEGER)", "migrations (theirs INTEGER)"])

@@ -152,15 +152,17 @@ class PostgreSQLDatabase(Database):
                     if not scans:
                         await connection.execute(ALONG_AN_INDEX)
                     cursor = await connection.cursor(query, *[values[name] for name in names])
-                    fetching = asyncio.ensure_future(cursor.fetch(CHUNK_ROWS))
+
+                    async def fetch() -> list[Row]:
+                        with list_noted(sql):
+                            rows: list[Row] = await cursor.fetch(CHUNK_ROWS)
+                        return rows
+
+                    fetching = asyncio.ensure_future(fetch())
                     try:
-                        while True:
-                            with list_noted(sql):
-                                rows = await fetching
-                            if not rows:
-                                break
+                        while rows := await fetching:
                             # The server finds the next rows while these are made and sent.
-                            fetching = asyncio.ensure_future(cursor.fetch(CHUNK_ROWS))
+                            fetching = asyncio.ensure_future(fetch())
                             await asyncio.sleep(0)  # so that it is asked before they are made
                             yield list(starmap(make, rows))
                     finally:

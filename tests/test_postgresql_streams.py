@@ -1,0 +1,78 @@
+"""What long lists promise on PostgreSQL, where the next rows are fetched ahead of their reader."""
+
+import asyncio
+import gc
+from contextlib import aclosing
+
+import asyncpg
+import pytest
+
+from log_lines import Logged
+from postgresql_server import PostgreSQLServer
+from sprocket_factory.database import open_database
+from sprocket_factory.observe_statements import slow
+
+
+@pytest.fixture
+def database_url(postgresql: PostgreSQLServer) -> str:
+    """Return the address of a database in which nothing is stored yet."""
+    return postgresql.new_database()
+
+
+def numbers(seconds: float) -> str:
+    """Return a statement for the numbers up to 5000 that takes so long to find number 1500."""
+    return f"SELECT n FROM generate_series(1, 5000) AS n WHERE n <> 1500 OR pg_sleep({seconds}) IS NOT NULL"
+
+
+async def test_a_stream_that_is_not_read_to_its_end_leaves_its_connection_free(database_url: str) -> None:
+    """The rows that were fetched ahead of its reader are let go of, and the only connection serves the next."""
+    database = await open_database(database_url, connections=1)
+    numbers = "SELECT n FROM generate_series(1, 50000) AS n"
+    stream = database.stream(int, numbers)
+    first = await anext(stream)
+    await stream.aclose()
+    again = [number async for chunk in database.stream(int, numbers) for number in chunk]
+    await database.close()
+
+    assert list(range(1, 50_001)) == again
+    assert again[: len(first)] == first
+
+
+@pytest.mark.parametrize("reads_on", [True, False])
+async def test_what_fails_ahead_of_a_streams_reader_is_told_where_he_comes_to_it(
+    database_url: str, *, reads_on: bool
+) -> None:
+    """He gets every chunk before it, and one who goes before that leaves no error behind that nobody has looked at."""
+    unseen: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unseen.append(context))
+    database = await open_database(database_url, connections=1)
+    stream = database.stream(int, "SELECT 10000 / (2500 - n) FROM generate_series(1, 5000) AS n")
+    lengths = [len(await anext(stream)), len(await anext(stream))]
+    await asyncio.sleep(0.2)
+    if reads_on:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await anext(stream)
+    await stream.aclose()
+    del stream
+    gc.collect()
+    await database.close()
+
+    assert [1000, 1000] == lengths
+    assert [] == unseen
+
+
+async def test_what_the_server_takes_is_slow_however_long_its_reader_takes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    """Rows that came while their reader was busy elsewhere took the database as long as they took."""
+    database = await open_database(database_url, connections=1)
+    monkeypatch.setattr(slow, "seconds", 0.3)
+    async with aclosing(database.stream(int, numbers(0.4))) as stream:
+        await anext(stream)
+        await asyncio.sleep(0.8)
+        await anext(stream)
+    await database.close()
+    told = logged.lines("slow statement", operation="list", statement="list generate_series")
+
+    assert [] != told
+    assert max(line["ms"] for line in told) >= 400
