@@ -7,10 +7,13 @@ from contextlib import aclosing
 import asyncpg
 import pytest
 
+from harness import START_SECONDS
 from log_lines import Logged
 from postgresql_server import PostgreSQLServer
-from sprocket_factory.database import open_database
+from sprocket_factory.database import Database, open_database
 from sprocket_factory.observe_statements import slow
+
+CANCELLED = "canceling statement due to user request"
 
 
 @pytest.fixture
@@ -22,6 +25,20 @@ def database_url(postgresql: PostgreSQLServer) -> str:
 def numbers(seconds: float) -> str:
     """Return a statement for the numbers up to 5000 that takes so long to find number 1500."""
     return f"SELECT n FROM generate_series(1, 5000) AS n WHERE n <> 1500 OR pg_sleep({seconds}) IS NOT NULL"
+
+
+def times_cancelled(server: PostgreSQLServer) -> int:
+    """Return how often the server's log tells of a statement that was cancelled."""
+    return (server.folder / "log").read_text().count(CANCELLED)
+
+
+async def is_clean(database: Database) -> bool:
+    """Return whether the only connection of a database comes back to it, and answers what it is asked."""
+    async with asyncio.timeout(START_SECONDS):
+        while database.measures()["sprocket_database_connections_idle"] != 1:  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.001)
+    read = [number async for chunk in database.stream(int, numbers(0)) for number in chunk]
+    return database.measures()["sprocket_database_connections_open"] == 1 and read == list(range(1, 5001))
 
 
 async def test_a_stream_that_is_not_read_to_its_end_leaves_its_connection_free(database_url: str) -> None:
@@ -76,3 +93,44 @@ async def test_what_the_server_takes_is_slow_however_long_its_reader_takes(
 
     assert [] != told
     assert max(line["ms"] for line in told) >= 400
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("scans", [False, True])
+async def test_who_leaves_a_stream_cancels_its_statement_only_where_it_scans(
+    postgresql: PostgreSQLServer, database_url: str, *, scans: bool, is_cancelled: bool
+) -> None:
+    """Rows along an index are waited for: the server's log would tell of an error, and somebody be woken up."""
+    database = await open_database(database_url, connections=1)
+    before = times_cancelled(postgresql)
+    stream = database.stream(int, numbers(5 if scans else 0.3), scans=scans)
+    await anext(stream)
+    if is_cancelled:
+        reading = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.1)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    await stream.aclose()
+    clean = await is_clean(database)
+    await database.close()
+
+    assert clean
+    assert int(scans) == times_cancelled(postgresql) - before
+
+
+@pytest.mark.parametrize("scans", [False, True])
+async def test_who_is_told_to_go_again_and_again_leaves_a_clean_connection(database_url: str, *, scans: bool) -> None:
+    """He waits no longer for the rows under way, and goes once nothing more is under way."""
+    database = await open_database(database_url, connections=1)
+    stream = database.stream(int, numbers(5), scans=scans)
+    await anext(stream)
+    leaving = asyncio.ensure_future(stream.aclose())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+    assert await is_clean(database)
+    await database.close()

@@ -160,14 +160,13 @@ class PostgreSQLDatabase(Database):
 
                     fetching = asyncio.ensure_future(fetch())
                     try:
-                        while rows := await fetching:
+                        while rows := await asyncio.shield(fetching):
                             # The server finds the next rows while these are made and sent.
                             fetching = asyncio.ensure_future(fetch())
                             await asyncio.sleep(0)  # so that it is asked before they are made
                             yield list(starmap(make, rows))
                     finally:
-                        fetching.cancel()
-                        await asyncio.gather(fetching, return_exceptions=True)
+                        await _let_end(fetching, at_once=scans)
         finally:
             self._streams -= 1
 
@@ -230,6 +229,26 @@ class PostgreSQLDatabase(Database):
         """Finish what was begun and let go of every connection."""
         await self._ordering.close()
         await self._pool.close()
+
+
+async def _let_end(fetching: asyncio.Task[list[Row]], *, at_once: bool) -> None:
+    """Wait until a fetch is no longer under way, `at_once` by cancelling it. The connection is the next one's then.
+
+    The server's log tells of a cancelled statement as of an error, and it takes one more connection to cancel it. Rows
+    along an index are there sooner; but who is told to go while he waits for them waits no longer.
+    """
+    told_to_go: asyncio.CancelledError | None = None
+    while not fetching.done():
+        if at_once:
+            fetching.cancel()
+        try:
+            await asyncio.wait([fetching])
+        except asyncio.CancelledError as error:
+            at_once, told_to_go = True, error
+    if not fetching.cancelled():
+        fetching.exception()  # nobody comes to it any more, and asyncio would tell of what nobody looks at
+    if told_to_go is not None:
+        raise told_to_go
 
 
 async def _do_nothing(_tx: Transaction) -> None:
