@@ -3,7 +3,9 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections import UserDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, KeysView
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import apsw
 import pytest
 
 from sprocket_factory.database import Database, Transaction, open_database, sqlite_writer
+from sprocket_factory.database.sqlite_scanning import SCAN_SECONDS
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
 from sprocket_factory.observe_metrics import group_writes
@@ -260,6 +263,60 @@ async def test_a_scan_is_waited_for_however_often_its_caller_goes(tmp_path: Path
 
         assert not has_ended
         assert [1] == await database.read(int, "SELECT 1", scans=True)
+
+
+async def test_a_scan_whose_thread_is_late_ends_with_its_caller(tmp_path: Path) -> None:
+    """It waits for nothing, and what it would have read is never read."""
+    gate, read = threading.Event(), list[int]()
+
+    class Late(ThreadPoolExecutor):
+        """A thread that begins with nothing before it may."""
+
+        def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            def begin() -> Any:
+                gate.wait()
+                return function(*args, **kwargs)
+
+            return super().submit(begin)
+
+    async with opened(tmp_path / "a.db") as database:
+        asyncio.get_running_loop().set_default_executor(Late(1))
+        reading = asyncio.ensure_future(database.read(read.append, "SELECT 1", scans=True))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        await asyncio.wait([reading], timeout=1)
+        has_ended = reading.done()
+        gate.set()
+        again = await database.read(int, "SELECT 2", scans=True)
+
+    assert (True, [2], []) == (has_ended, again, read)
+
+
+async def test_a_scan_whose_caller_goes_just_before_it_begins_ends_at_once(tmp_path: Path) -> None:
+    """An interrupt does nothing to a statement that has not begun; it ends all the same, and not at its time limit."""
+    begun, gate = threading.Event(), threading.Event()
+
+    class Held(UserDict[str, int]):
+        """Parameters that keep the thread from beginning the statement."""
+
+        def keys(self) -> KeysView[str]:
+            begun.set()
+            gate.wait()
+            return super().keys()
+
+    endless = "WITH RECURSIVE n(n) AS (SELECT :n UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n"
+    async with opened(tmp_path / "a.db") as database:
+        reading = asyncio.ensure_future(database.read(int, endless, Held(n=1), scans=True))
+        await asyncio.to_thread(begun.wait)
+        reading.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.wait([reading], timeout=SCAN_SECONDS / 2)
+        has_ended = reading.done()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    assert has_ended
 
 
 async def test_closing_finishes_what_was_taken_and_refuses_what_comes_later(tmp_path: Path) -> None:

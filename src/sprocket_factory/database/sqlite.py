@@ -9,7 +9,6 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import suppress
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
@@ -21,6 +20,7 @@ from sprocket_factory.database.checking import damaged
 from sprocket_factory.database.migrations import check_schema
 from sprocket_factory.database.sqlite_errors import refusal_for
 from sprocket_factory.database.sqlite_opening import migrate, open_reader, open_writer
+from sprocket_factory.database.sqlite_scanning import scan
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer
 from sprocket_factory.errors import Busy, StorageFull, Unusable
 from sprocket_factory.observe_statements import list_noted, read_noted, write_noted
@@ -33,12 +33,6 @@ CHUNK_ROWS = 200
 
 SCANNED_ROWS = 2000
 """In a thread a chunk may be larger, for nobody waits for it."""
-
-SCAN_SECONDS = 10
-"""A statement that finds its next rows no sooner is given up."""
-
-INSTRUCTIONS_BETWEEN_LOOKS = 100_000
-"""Of SQLite's own, between two looks at the clock: about a millisecond."""
 
 LEAST_FREE_BYTES = 1024 * 1024
 """A disk with less room is full: the next write may be the one that fails."""
@@ -202,7 +196,7 @@ class SQLiteDatabase(Database):
             is_last = False
             while not is_last:
                 with list_noted(sql):
-                    chunk = await self._in_thread(connection, next_chunk) if scans else next_chunk()
+                    chunk = await scan(connection, next_chunk) if scans else next_chunk()
                 is_last = len(chunk) < wanted
                 if chunk:
                     yield chunk
@@ -221,24 +215,6 @@ class SQLiteDatabase(Database):
             return open_reader(Path(self.location))
         except apsw.Error as error:
             raise refusal_for(error) from error
-
-    async def _in_thread(self, connection: apsw.Connection, read: Callable[[], T]) -> T:
-        """Return what a read on this connection returns, within SCAN_SECONDS."""
-        deadline = self._loop.time() + SCAN_SECONDS
-        connection.set_progress_handler(lambda: self._loop.time() > deadline, INSTRUCTIONS_BETWEEN_LOOKS)
-        reading = self._loop.run_in_executor(None, read)
-        try:
-            return await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            # Its caller has gone, but the connection is not free before the thread has let go of it.
-            connection.interrupt()
-            while not reading.done():  # however often its caller goes: two threads must not be in one connection
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([reading])
-            reading.exception()  # that it was interrupted is no news, and asyncio would tell of what nobody looks at
-            raise
-        finally:
-            connection.set_progress_handler(None)
 
     async def _read_in_thread(self, sql: str, values: dict[str, Value]) -> list[Row]:
         def read() -> list[Row]:
