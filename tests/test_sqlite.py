@@ -1,5 +1,6 @@
 """What the embedded engine promises over HTTP: one writes at a time, and its log stays short."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bulk import HEADER, MANY, MEGABYTE, PATIENCE_SECONDS, START, a_row, add_factory, as_csv, counted, send
-from harness import Client, HeldMerge, Program, Service, a_sprocket
+from harness import START_SECONDS, Client, HeldMerge, Program, Service, a_sprocket, run_program
+from keyholders import caller, make_key
 from long_lists import MANY as RECORDS
 from long_lists import (
     as_many_stopped_readers_as_allowed,
@@ -17,6 +19,7 @@ from long_lists import (
     upload,
     write_until_readable,
 )
+from sprocket_factory.database.sqlite import SQLiteDatabase
 from sprocket_factory.settings import Settings
 
 LOG_BYTES = 20 * 1024 * 1024
@@ -89,3 +92,38 @@ def test_fault_39_the_log_is_used_again_once_stopped_readers_are_cut_off(tmp_pat
         log_bytes = (tmp_path / "factory.db-wal").stat().st_size
 
     assert log_bytes < LOG_BYTES
+
+
+def test_fault_34_a_key_revoked_within_a_turn_of_the_event_loop_is_refused_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one request saw of the file is not taken for what another sees that came after the key was revoked."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}")
+    holding, held, go_on = threading.Event(), threading.Event(), threading.Event()
+    look = SQLiteDatabase.stamp
+
+    def look_and_hold(database: SQLiteDatabase) -> float:
+        stamp = look(database)
+        if holding.is_set():
+            holding.clear()
+            held.set()
+            go_on.wait(START_SECONDS)
+        return stamp
+
+    monkeypatch.setattr(SQLiteDatabase, "stamp", look_and_hold)
+    with Service(settings, anonymous_role="none") as running, ThreadPoolExecutor() as callers:
+        key = make_key(running, "operator")
+        with caller(running, key.secret) as before, caller(running, key.secret) as after:
+            known = [client.get("/me").status_code for client in (before, after)]
+            holding.set()
+            first = callers.submit(before.get, "/me")
+            assert held.wait(START_SECONDS)
+            done = run_program("key", "revoke", str(key.id), "--database-url", settings.database_url, folder=tmp_path)
+            second = callers.submit(after.get, "/me")
+            time.sleep(0.1)  # until it is there to be read, as soon as the turn goes on
+            go_on.set()
+            answers = [answer.result().status_code for answer in (first, second)]
+
+    assert 0 == done.returncode, done.stderr
+    assert [200, 200] == known
+    assert [200, 401] == answers
