@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from sprocket_factory.database import Database, Transaction, open_database, sqlite_writer
+from sprocket_factory.database import Database, Row, Transaction, open_database, sqlite_writer
 from sprocket_factory.database.sqlite_scanning import SCAN_SECONDS
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
@@ -317,6 +317,43 @@ async def test_a_scan_whose_caller_goes_just_before_it_begins_ends_at_once(tmp_p
             await reading
 
     assert has_ended
+
+
+async def test_readers_at_once_get_what_is_stored_while_scans_are_given_up(tmp_path: Path) -> None:
+    """SQLite keeps no two threads out of one connection here, so that the program itself has to, in every round."""
+    rows = [(number, f"sprocket {number}") for number in range(1, 3001)]
+    pairs = "SELECT id, 'sprocket ' || id FROM sprockets"
+    one_long_step = "SELECT length(hex(randomblob(3000000)))"  # within which nobody looks whether to end
+    async with opened(tmp_path / "a.db") as database:
+
+        async def add_many(tx: Transaction) -> None:
+            for _ in rows:
+                await add_sprocket(tx, NEW)
+
+        async def list_all(*, scans: bool) -> list[tuple[int, str]]:
+            chunks = database.stream(lambda *row: row, f"{pairs} ORDER BY id", scans=scans)
+            return [row async for chunk in chunks for row in chunk]
+
+        async def point_reads() -> list[Row | None]:
+            found = []
+            for number, _ in rows[::100]:
+                found.append(await database.one(f"{pairs} WHERE id = :id", id=number))
+                await asyncio.sleep(0)
+            return found
+
+        await database.write(add_many, by="test")
+        for _ in range(5):
+            given_up = [asyncio.ensure_future(database.read(int, one_long_step, scans=True)) for _ in range(3)]
+            await asyncio.sleep(0.005)
+            for scan in given_up:
+                scan.cancel()
+            await asyncio.sleep(0)
+            *lists, points = await asyncio.gather(list_all(scans=False), list_all(scans=True), point_reads())
+            await asyncio.wait(given_up)
+
+            assert [rows, rows] == lists
+            assert rows[::100] == points
+            assert all(scan.cancelled() for scan in given_up)
 
 
 async def test_closing_finishes_what_was_taken_and_refuses_what_comes_later(tmp_path: Path) -> None:
