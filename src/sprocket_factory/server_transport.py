@@ -12,6 +12,8 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
+MAX_HELD_BYTES = 16 * 1024
+
 LINGER_SECONDS = 1.0
 """How long the sender of a body that was refused has to read the answer."""
 
@@ -20,10 +22,11 @@ WITHOUT_BODY = frozenset({204, 304})
 
 
 class CorkedTransport:
-    """A transport that lets the head of an answer leave with the beginning of its body.
+    """A transport that lets the head and the body of an answer leave in one system call.
 
     Uvicorn writes them one after the other, and the second call is a quarter of what a short request costs (measured:
-    75 µs of CPU without this, 56 with it).
+    75 µs of CPU without this, 56 with it). What is written waits for the end of the event loop's turn, or until it
+    is large.
     """
 
     def __init__(
@@ -32,26 +35,21 @@ class CorkedTransport:
         self._transport = transport
         self._loop = loop
         self._still_sends = still_sends
-        self._held = b""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._written_bytes = 0
         self._is_left = False
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
 
-    def hold(self, head: bytes, *, until_body: bool) -> None:
-        """Let a head wait for what is written next: for as long as that takes, or to the end of the loop's turn."""
-        self._held = head
-        if not until_body:
-            self._loop.call_soon(self._flush)
-
     def write(self, data: bytes) -> None:
-        """Write, behind the head that waits."""
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        self._written_bytes += len(data)
-        if not self._transport.is_closing():  # its reader may have gone since
-            self._transport.write(data)
+        """Hold the data until the turn ends."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._flush()
 
     def is_closing(self) -> bool:
         """Return whether nothing more is to be done here, though a sender may still be let finish."""
@@ -86,7 +84,12 @@ class CorkedTransport:
 
     def _flush(self) -> None:
         if self._held:
-            self.write(b"")
+            data = b"".join(self._held)
+            self._held.clear()
+            self._written_bytes += self._held_bytes
+            self._held_bytes = 0
+            if not self._transport.is_closing():  # its reader may have gone since
+                self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -98,8 +101,6 @@ class Cycle(RequestResponseCycle):
     Uvicorn looks at every header with two regular expressions. This looks at all of them at once, for what would let a
     value stand for more than itself. (Measured with a dozen headers: 4 µs of CPU less.)
     """
-
-    transport: CorkedTransport  # type: ignore[assignment]  # it stands for one
 
     async def send(self, message: Any) -> None:
         """Send a part of the answer."""
@@ -126,5 +127,4 @@ class Cycle(RequestResponseCycle):
         head = b"\r\n".join(lines)
         if not len(lines) - 1 == head.count(b"\n") == head.count(b"\r") or b"\0" in head:
             raise RuntimeError("A header of the answer holds more than one line.")
-        # A body that is whole follows at once; one in pieces may be long in coming, and to HEAD there is none.
-        self.transport.hold(head + b"\r\n\r\n", until_body=not self.chunked_encoding and self.scope["method"] != "HEAD")
+        self.transport.write(head + b"\r\n\r\n")
