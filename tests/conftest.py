@@ -29,14 +29,11 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run all tests in several processes, but a choice of them in this one: it takes seconds to begin others.
-
-    There is one more than there are cores: each waits for a quarter of its time, for a second to pass or a program.
-    """
+    """Run all tests in several processes, but a choice of them in this one: it takes seconds to begin others."""
     is_choice = any(config.getoption(name, default=None) for name in ("keyword", "markexpr", "lf", "collectonly"))
     if is_choice or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
-    return min((os.cpu_count() or 1) + 1, 8)
+    return min(max(os.cpu_count() or 2, 2), 8)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:

@@ -136,14 +136,14 @@ async def store_seeds(
     report = Report(factories=NOTHING, sprockets=NOTHING, production=NOTHING, factory_ids={})
     new_names: set[str] = set()
     for seed in seeds:
-        stored = await _store_sprockets(tx, seed.sprockets, allow_duplicates=allow_duplicates)
-        report.sprockets = _plus(report.sprockets, stored)
         ids = {}
         try:
             for number, wanted in enumerate(seed.factories, 1):
                 ids[-number], merged = await _store_factory(tx, wanted, on_conflict, new_names)
                 report.factory_ids[wanted.name] = ids[-number]
                 report.factories = _plus(report.factories, merged)
+            stored = await _store_sprockets(tx, seed.sprockets, allow_duplicates=allow_duplicates)
+            report.sprockets = _plus(report.sprockets, stored)
             merged = await merge_production(tx, seed.spool, on_conflict, ids)
         except (Invalid, Conflict) as refusal:
             refusal.detail = f"{seed.name}: {refusal.detail}"
