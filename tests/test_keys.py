@@ -424,7 +424,7 @@ def test_fault_30_a_key_stands_in_no_log_and_no_answer(
                 client.speak(get(f"/sprockets?key={secret}".encode(), header)),
                 client.speak(get(b"/me", f"Authorization: Basic {secret}".encode())),
             ]
-        monkeypatch.setattr(callers, "find_holder", fail)
+        monkeypatch.setattr(service.database, "one", fail)
         said.append(client.speak(get(b"/me", f"Authorization: Bearer {WRONG_KEY}2".encode())))
     said.append(httpx.get(f"{service.address}/openapi.json", trust_env=False, verify=TLS).content)
 
@@ -434,6 +434,6 @@ def test_fault_30_a_key_stands_in_no_log_and_no_answer(
     assert [] == [answer for answer in said if any(secret.encode() in answer for secret in secrets)]
 
 
-async def fail(*_args: object) -> None:
+async def fail(*_sql: str, **_values: object) -> None:
     """Do what nobody foresaw."""
     raise RuntimeError("Nobody foresaw this.")

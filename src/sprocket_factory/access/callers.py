@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from litestar.types import Scope
 
+from sprocket_factory.access.found import Found
 from sprocket_factory.access.limits import WINDOW_SECONDS, WrongKeys, address_of
 from sprocket_factory.access.sessions import Sessions
 from sprocket_factory.database import Database
@@ -17,8 +18,6 @@ from sprocket_factory.observe_metrics import wrong_keys
 
 if TYPE_CHECKING:
     from sprocket_factory.access.oidc import Issuer
-
-MAX_FOUND = 10_000
 
 NOTE_USE_SECONDS = 10
 """When a key was used last is written down so often, and not with every request."""
@@ -81,9 +80,8 @@ def counted_as(caller: Caller, scope: Scope) -> str:
 class Callers:
     """Finds out who is calling.
 
-    What was found stands as long as the database's stamp. Where the database is in this process any commit changes
-    that, so that a revoked key is refused at once; where it is a server, two seconds do. What has dots in it is no key,
-    but an access token, if there is an issuer whose tokens are taken. A cookie counts where no credentials are sent.
+    What has dots in it is no key, but an access token, if there is an issuer whose tokens are taken. A cookie counts
+    where no credentials are sent.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class Callers:
         self._issuer = issuer
         self._sessions = sessions or Sessions(database)
         self._nobody = Caller(ANONYMOUS, ANONYMOUS, anonymous_role)
-        self._found: dict[bytes, tuple[float | None, Holder | None]] = {}
+        self._holders = Found(database, find_holder)
         self._used: dict[int, int] = {}
         self._writing: asyncio.Task[None] | None = None
         self._wrong = WrongKeys(max_wrong_keys)
@@ -138,14 +136,7 @@ class Callers:
             WrongCredentials: It is none.
             TooMany: Too many wrong ones came from this address.
         """
-        digest = digest_of_secret(secret)
-        stamp = self._database.stamp()
-        found_at, holder = self._found.get(digest, (None, None))
-        if found_at != stamp:
-            holder = await find_holder(self._database, digest)
-            if len(self._found) >= MAX_FOUND:
-                self._found.clear()
-            self._found[digest] = (stamp, holder)
+        holder = await self._holders.by(digest_of_secret(secret))
         if holder is None or (holder.expires_at is not None and holder.expires_at <= now()):
             raise self._wrong_credentials(scope)
         self._note_use(holder.key_id)
@@ -153,7 +144,7 @@ class Callers:
 
     def forget(self) -> None:
         """Look every key up anew: one was revoked."""
-        self._found.clear()
+        self._holders.forget()
         self._sessions.forget()
 
     async def _signed_in(self, scope: Scope) -> Caller:

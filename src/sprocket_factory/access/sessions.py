@@ -4,6 +4,7 @@ import re
 
 from litestar.types import Scope
 
+from sprocket_factory.access.found import Found
 from sprocket_factory.database import Database
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.key import Holder, digest_of_secret
@@ -22,18 +23,13 @@ SCREEN_SECONDS = 400 * 24 * 3600
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-MAX_FOUND = 10_000
-
 MAX_LOCAL_CHARACTERS = 2000
 
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
 
 
 class Sessions:
-    """Finds out for whom a cookie stands, begins sessions and ends them.
-
-    What was found stands as long as the database's stamp, as with keys.
-    """
+    """Finds out for whom a cookie stands, begins sessions and ends them."""
 
     def __init__(self, database: Database, *, seconds: int = 12 * 3600, public_url: str = "", issuer: str = "") -> None:
         """Let sessions last so long.
@@ -48,7 +44,7 @@ class Sessions:
         self._seconds = seconds
         self._public_url = public_url
         self._of_issuer = f"oidc:{issuer}#"
-        self._found: dict[bytes, tuple[float, Session | None]] = {}
+        self._sessions = Found(database, find_session)
 
     async def find(self, scope: Scope) -> Session | None:
         """Return for whom the request's cookie stands; None for whoever has none that is good.
@@ -59,7 +55,7 @@ class Sessions:
         secret = read_cookie(scope, SESSION)
         if not secret:
             return None
-        session = await self._find(digest_of_secret(secret))
+        session = await self._sessions.by(digest_of_secret(secret))
         if session is None or session.expires_at <= now() or not self._is_vouched_for(session):
             scope["state"]["has_stale_cookie"] = True
             return None
@@ -119,20 +115,10 @@ class Sessions:
 
     def forget(self) -> None:
         """Look every session up anew."""
-        self._found.clear()
+        self._sessions.forget()
 
     def _is_vouched_for(self, session: Session) -> bool:
         return session.key_id is not None or session.caller.startswith(self._of_issuer)
-
-    async def _find(self, digest: bytes) -> Session | None:
-        stamp = self._database.stamp()
-        found_at, session = self._found.get(digest, (None, None))
-        if found_at != stamp:
-            session = await find_session(self._database, digest)
-            if len(self._found) >= MAX_FOUND:
-                self._found.clear()
-            self._found[digest] = (stamp, session)
-        return session
 
 
 def read_cookie(scope: Scope, name: str) -> str:
