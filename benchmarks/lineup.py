@@ -15,7 +15,7 @@ from benchmarks.programs import PROGRAM_OF, serve_datasette, serve_program
 
 PRODUCT, ON_POSTGRESQL = "this service", "on PostgreSQL"
 BARE, BARE_ON_POSTGRESQL = "bare limit", "bare on PostgreSQL"
-FLASK, DATASETTE = "Flask", "Datasette"
+FLASK, TUNED_FLASK, DATASETTE = "Flask", "tuned Flask", "Datasette"
 # Datasette and the bare limit on PostgreSQL read what another has stored, and so come behind that one.
 EVERYBODY = (PRODUCT, ON_POSTGRESQL, BARE, BARE_ON_POSTGRESQL, *PROGRAM_OF, DATASETTE)
 
