@@ -8,11 +8,12 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jwt
 import uvloop
@@ -32,6 +33,8 @@ from sprocket_factory.settings import Settings
 TARGET = 15.0
 FIRST = 200
 AGAIN = 5000
+VIEWER: Final = "viewer"
+REFUSED = "refused"
 
 KEYS: dict[str, Any] = {
     "RS256": rsa.generate_private_key(65537, 2048),
@@ -45,10 +48,14 @@ KEYS: dict[str, Any] = {
 
 
 class Case(NamedTuple):
-    """What is measured, and the credentials that it is measured with, one after the other."""
+    """What is measured, the credentials that it is measured with, one after the other, and what is found out of each.
+
+    That is the role of whoever calls, or that it is nobody.
+    """
 
     name: str
     credentials: Sequence[str]
+    found: str = VIEWER
 
 
 @contextmanager
@@ -87,44 +94,53 @@ def make_token(issuer: str, algorithm: str, number: int, signed_by: str = "") ->
     return jwt.encode(claims, KEYS[signed_by or algorithm], algorithm, header)
 
 
-async def measure(callers: Callers, credentials: Sequence[str]) -> float:
-    """Return how many microseconds it takes to find out whose credentials these are, or that they are nobody's."""
+async def measure(callers: Callers, case: Case) -> float:
+    """Return how many microseconds it takes to find out whose credentials these are, or that they are nobody's.
+
+    Raises RuntimeError if something else is found out of any: to refuse what should be known is quick.
+    """
     scopes: list[Any] = [
         {
             "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {each}".encode())],
             "client": ("127.0.0.1", 1),
         }
-        for each in credentials
+        for each in case.credentials
     ]
+    found: Counter[str | None] = Counter()
     started_at = time.perf_counter()
     for scope in scopes:
         try:
-            await callers.identify(scope)
+            caller = await callers.identify(scope)
         except Refusal:
-            continue
-    return (time.perf_counter() - started_at) / len(scopes) * 1e6
+            found[REFUSED] += 1
+        else:
+            found[caller.role] += 1
+    seconds = time.perf_counter() - started_at
+    if found != {case.found: len(scopes)}:
+        raise RuntimeError(f"{case.name}: {dict(found)}, where all of {len(scopes)} should be {case.found}.")
+    return seconds / len(scopes) * 1e6
 
 
 async def measure_all(folder: Path, issuer: str, rounds: int) -> dict[str, float]:
     """Return the best round of each case, in microseconds."""
     settings = Settings(oidc_issuer=issuer, oidc_audience="sprocket-factory", oidc_roles="viewer=floor")
     database = await open_database(f"sqlite:///{folder / 'factory.db'}")
-    key = await database.write(add_key, NewKey(name="press 1", role="viewer"), by="benchmark")
+    key = await database.write(add_key, NewKey(name="press 1", role=VIEWER), by="benchmark")
     tokens = {name: [make_token(issuer, name, number) for number in range(FIRST)] for name in KEYS}
     cases = [
         Case("a key on SQLite", [key.secret] * AGAIN),
         Case("a token that was seen before", [tokens["RS256"][0]] * AGAIN),
         *(Case(f"a token that was not, {name}", tokens[name]) for name in KEYS),
-        Case("a forged token, RS256", [make_token(issuer, "RS256", 0, signed_by="PS256")] * FIRST),
-        Case("what is no token", ["a.b.c"] * AGAIN),
-        Case("what is no key", ["sfk_wrong"] * AGAIN),
+        Case("a forged token, RS256", [make_token(issuer, "RS256", 0, signed_by="PS256")] * FIRST, REFUSED),
+        Case("what is no token", ["a.b.c"] * AGAIN, REFUSED),
+        Case("what is no key", ["sfk_wrong"] * AGAIN, REFUSED),
     ]
     best: dict[str, float] = {}
     for _ in range(rounds):
         callers = Callers(database, None, trusted_issuer(settings))  # it has seen no token yet
-        await measure(callers, [make_token(issuer, "RS256", FIRST), tokens["RS256"][0]])
+        await measure(callers, Case("to warm up", [make_token(issuer, "RS256", FIRST), tokens["RS256"][0]]))
         for case in cases:
-            best[case.name] = min(best.get(case.name, float("inf")), await measure(callers, case.credentials))
+            best[case.name] = min(best.get(case.name, float("inf")), await measure(callers, case))
     await database.close()
     return best
 
