@@ -19,6 +19,9 @@ from benchmarks.servers import measure_cpu, serve
 TARGET_MS = 50
 TARGET_BYTES = 100_000
 TIMES = 100
+# What a page loads, and the suffixes of what it cannot be without.
+LOADED = re.compile(rb'(?:src|rel="stylesheet" href|svg\+xml" href)="(/board/files/[^"]*)"')
+SUFFIXES = (".css", ".js")
 
 Timing = tuple[float, float]
 
@@ -51,14 +54,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def weigh(connection: http.client.HTTPConnection, path: str) -> dict[str, int]:
-    """Return the bytes of a page and of everything that it loads, heads included, by path."""
+    """Return the bytes of a page and of everything that it loads, heads included, by path.
+
+    Raises RuntimeError if any is not answered with 200, or if no stylesheet or no script is found in the page.
+    """
     head, body = _get(connection, path)
     sizes = {path: head + len(body)}
-    for other in dict.fromkeys(
-        re.findall(rb'(?:src|rel="stylesheet" href|svg\+xml" href)="(/board/files/[^"]*)"', body)
-    ):
+    for other in dict.fromkeys(LOADED.findall(body)):
         head, loaded = _get(connection, other.decode())
         sizes[other.decode()] = head + len(loaded)
+    if missing := [suffix for suffix in SUFFIXES if not any(each.endswith(suffix) for each in sizes)]:
+        raise RuntimeError(f"{path} loads no {' and no '.join(missing)}: {list(sizes)}.")
     return sizes
 
 
@@ -76,7 +82,10 @@ def time_page(connection: http.client.HTTPConnection, path: str, pid: int) -> Ti
 def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
     connection.request("GET", path)
     answer = connection.getresponse()
-    return sum(len(name) + len(value) + 4 for name, value in answer.getheaders()), answer.read()
+    body = answer.read()
+    if answer.status != http.HTTPStatus.OK:
+        raise RuntimeError(f"GET {path} was answered with {answer.status}: {body[:1000]!r}")
+    return sum(len(name) + len(value) + 4 for name, value in answer.getheaders()), body
 
 
 if __name__ == "__main__":
