@@ -86,13 +86,18 @@ async def _count_postgresql(address: str) -> int:
         await connection.close()
 
 
+def check_stored(contender: Contender, before: int, answers: int) -> None:
+    """Raise RuntimeError unless there is a row more than `before` for each answer to a POST."""
+    stored = count_sprockets(contender) - before
+    if stored != answers:
+        raise RuntimeError(f"{contender.name} stored {stored} sprockets and answered {answers} times.")
+
+
 def post_one(contender: Contender, connections: int, seconds: float) -> Round:
     """POST sprockets. Raises RuntimeError unless there is one new row for each answer."""
     before = count_sprockets(contender)
     measured = load(contender, [SPROCKETS_PATH], connections, seconds, *POSTING)
-    stored = count_sprockets(contender) - before
-    if stored != measured.answers:
-        raise RuntimeError(f"{contender.name} stored {stored} sprockets and answered {measured.answers} times.")
+    check_stored(contender, before, measured.answers)
     return measured
 
 
@@ -110,9 +115,14 @@ def asking(contender: Contender, paths: Sequence[str], connections: int, *extra:
 
 
 def get_one_during_posts(contender: Contender, sprockets: int, connections: int, seconds: float) -> Round:
-    """GET one sprocket after the other while others POST. The processor time is of both, and so is told for neither."""
-    with asking(contender, [SPROCKETS_PATH], WRITERS, *POSTING):
+    """GET one sprocket after the other while others POST. The processor time is of both, and so is told for neither.
+
+    Raises RuntimeError unless there is one new row for each answer to those.
+    """
+    before = count_sprockets(contender)
+    with asking(contender, [SPROCKETS_PATH], WRITERS, *POSTING) as writes:
         reads = get_one(contender, sprockets, connections, seconds)
+    check_stored(contender, before, count_answers(writes[0]))
     return msgspec.structs.replace(reads, cpu=None)
 
 
