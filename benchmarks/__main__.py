@@ -1,6 +1,8 @@
 """Run the measurements in order: `python -m benchmarks`. Exits with 1 if any target is missed."""
 
 import sys
+from collections.abc import Sequence
+from types import ModuleType
 
 from benchmarks import (
     attainment,
@@ -16,7 +18,7 @@ from benchmarks import (
     side_by_side,
     starting,
 )
-from benchmarks.report import build_parser
+from benchmarks.report import VERDICTS, Verdict, build_parser, console, print_closing, print_verdict
 
 # Those of long histories are shorter here than by themselves, where they take many minutes.
 SCRIPTS = (
@@ -32,6 +34,19 @@ SCRIPTS = (
     (long_history_postgresql, ("--records", "3000000")),
 )
 
+
+def run(script: ModuleType, argv: Sequence[str]) -> Sequence[Verdict]:
+    """Run one measurement and return its verdicts. One that fails has missed, and the next one runs."""
+    before = len(VERDICTS)
+    try:
+        script.main(argv)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is printed, counts as missed, and the rest goes on
+        console.print_exception()
+        reason = str(error).partition("\n")[0]
+        print_verdict(f"{script.__name__} ended with {type(error).__name__}: {reason}", holds=False)
+    return VERDICTS[before:]
+
+
 parser = build_parser("Measure the service against its targets, and beside what one would otherwise have.")
 side_by_side.add_options(parser)
 parser.add_argument("--growth", action="store_true", help="draw how cost grows with records, and nothing else")
@@ -39,7 +54,10 @@ options = parser.parse_args()
 folder = ["--folder", str(options.folder)]
 if options.growth:
     sys.exit(growth.main(folder))
-code = side_by_side.main(sys.argv[1:])
+verdicts_of = {side_by_side.__name__: run(side_by_side, sys.argv[1:])}
 if not options.quick:
-    code = max(code, *(script.main([*folder, *extra]) for script, extra in SCRIPTS))
-sys.exit(code)
+    verdicts_of |= {script.__name__: run(script, [*folder, *extra]) for script, extra in SCRIPTS}
+print_closing(verdicts_of)
+if options.quick:
+    console.print("Not run with --quick:", ", ".join(script.__name__ for script, _ in SCRIPTS))
+sys.exit(int(any(verdict.holds is False for verdict in VERDICTS)))

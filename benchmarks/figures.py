@@ -44,10 +44,10 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Something that is to hold."""
+    """Something that is to hold, and whether it does: None if the run did not measure it."""
 
     what: str
-    holds: bool
+    holds: bool | None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

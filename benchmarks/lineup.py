@@ -16,7 +16,7 @@ from benchmarks.programs import PROGRAM_OF, serve_datasette, serve_program
 PRODUCT, ON_POSTGRESQL = "this service", "on PostgreSQL"
 BARE, BARE_ON_POSTGRESQL = "bare limit", "bare on PostgreSQL"
 FLASK, TUNED_FLASK, DATASETTE = "Flask", "tuned Flask", "Datasette"
-# Datasette and the bare limit on PostgreSQL read what another has stored, and so come behind that one.
+# Datasette and the bare one on PostgreSQL read what another has stored, and so come behind that one.
 EVERYBODY = (PRODUCT, ON_POSTGRESQL, BARE, BARE_ON_POSTGRESQL, *PROGRAM_OF, DATASETTE)
 
 SPROCKETS = 60
@@ -61,7 +61,7 @@ def serve_bare(folder: Path, stock: Stock) -> Iterator[Contender]:
 
 @contextmanager
 def serve_bare_on_postgresql(folder: Path, product: Contender) -> Iterator[Contender]:
-    """Run the bare limit on PostgreSQL over the tables of the product. It reads only."""
+    """Run bare ASGI on asyncpg's pool as it comes, over the tables of the product. It reads only."""
     with serve_baseline("bare_postgresql", folder, product.database) as bare:
         yield msgspec.structs.replace(bare, name=BARE_ON_POSTGRESQL, beside=product.beside, whole=False)
 

@@ -8,17 +8,22 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 PACKAGES = ("uvicorn", "uvloop", "httptools", "msgspec", "litestar", "asyncpg")
 IN_MEMORY = ("tmpfs", "ramfs")
+OUTCOMES = {True: "[green]holds[/]", False: "[red]missed[/]", None: "[yellow]not measured[/]"}
 
 # Into a file or a pipe the tables go at a width that breaks no cell.
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -109,7 +114,37 @@ def show_progress() -> Progress:
     return Progress(*columns, console=drawn, transient=True, refresh_per_second=2, disable=not drawn.is_terminal)
 
 
-def print_verdict(target: str, *, holds: bool) -> int:
-    """Print whether a target holds, and return the exit code."""
-    console.print(f"[green]holds[/]: {target}" if holds else f"[red]missed[/]: {target}")
-    return 0 if holds else 1
+class Verdict(NamedTuple):
+    """A target with its figure, and whether it holds: None if this run did not measure it."""
+
+    target: str
+    holds: bool | None
+
+    @property
+    def outcome(self) -> str:
+        """What is printed of it."""
+        return OUTCOMES[self.holds]
+
+
+# Every verdict of this process, in order, for the list at the end of a run.
+VERDICTS: list[Verdict] = []
+
+
+def print_verdict(target: str, *, holds: bool | None) -> int:
+    """Print and note whether a target holds, None if it was not measured, and return the exit code."""
+    verdict = Verdict(target, holds)
+    VERDICTS.append(verdict)
+    console.print(f"{verdict.outcome}: {escape(target)}")
+    return 1 if holds is False else 0
+
+
+def print_closing(verdicts_of: Mapping[str, Sequence[Verdict]]) -> None:
+    """Print every target of a run with its figure, by the script that looked at it, and how many hold."""
+    table = Table("", "target", "", title="every target of this run")
+    for script, verdicts in verdicts_of.items():
+        for verdict in verdicts:
+            table.add_row(script, escape(verdict.target), verdict.outcome)
+        table.add_section()
+    console.print(table)
+    counts = Counter(verdict.outcome for verdicts in verdicts_of.values() for verdict in verdicts)
+    console.print(", ".join(f"{outcome}: {counts[outcome]}" for outcome in OUTCOMES.values() if counts[outcome]))

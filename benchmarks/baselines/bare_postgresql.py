@@ -1,7 +1,8 @@
-"""The limit on PostgreSQL: sprockets over bare ASGI and asyncpg's own pool, with its defaults.
+"""Sprockets on PostgreSQL over bare ASGI and asyncpg's pool as it comes: what one would write by hand, and no limit.
 
-It reads the table that the product made and filled, so that both ask the same server for the same rows. It checks
-nothing, and knows no errors. Run as `python -m benchmarks.baselines.bare_postgresql --port P --database ADDRESS`.
+For that pool has the server reset the session behind each request, which is a second round trip. It reads the table
+that the product made and filled, so that both ask the same server for the same rows. It checks nothing, and knows no
+errors. Run as `python -m benchmarks.baselines.bare_postgresql --port P --database ADDRESS`.
 """
 
 from typing import Any
