@@ -14,6 +14,8 @@ MEASURED = Path(__file__).with_name("measured.json")
 
 MARKERS = ("<!-- from benchmarks/measured.json by bin/docs -->\n", "<!-- end -->\n")
 
+OUTCOMES = {True: "holds", False: "**missed**", None: "not measured"}
+
 
 def _rate(measured: Round) -> str:
     return f"{measured.rate:,.0f}"
@@ -60,7 +62,7 @@ def with_measured(document: str) -> str:
         measured = [best.get(Key(job, name, connections)) for name in names]
         lines.append([title, *("" if one is None else show(one) for one in measured)])
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    targets = "".join(f"- {target.what}: {'holds' if target.holds else '**missed**'}\n" for target in run.targets)
+    targets = "".join(f"- {target.what}: {OUTCOMES[target.holds]}\n" for target in run.targets)
     on_16, on_64 = (best[Key(POST, PRODUCT, on)].rate / best[Key(POST, TUNED_FLASK, on)].rate for on in (16, 64))
     beside_tuned = f"Beside tuned Flask it stores {on_16:.1f} times as many on 16, and {on_64:.1f} times on 64.\n"
     before, _, rest = document.partition(MARKERS[0])
