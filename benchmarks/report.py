@@ -23,7 +23,7 @@ from rich.table import Table
 
 PACKAGES = ("uvicorn", "uvloop", "httptools", "msgspec", "litestar", "asyncpg")
 IN_MEMORY = ("tmpfs", "ramfs")
-OUTCOMES = {True: "[green]holds[/]", False: "[red]missed[/]", None: "[yellow]not measured[/]"}
+OUTCOMES = {True: "[green]holds[/]", False: "[red]missed[/]", None: "[yellow]not measured with --quick[/]"}
 
 # Into a file or a pipe the tables go at a width that breaks no cell.
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -115,7 +115,7 @@ def show_progress() -> Progress:
 
 
 class Verdict(NamedTuple):
-    """A target with its figure, and whether it holds: None if this run did not measure it."""
+    """A target with its figure, and whether it holds: None if it is not measured with --quick."""
 
     target: str
     holds: bool | None
@@ -131,7 +131,7 @@ VERDICTS: list[Verdict] = []
 
 
 def print_verdict(target: str, *, holds: bool | None) -> int:
-    """Print and note whether a target holds, None if it was not measured, and return the exit code."""
+    """Print and note whether a target holds, None if --quick left it out, and return the exit code."""
     verdict = Verdict(target, holds)
     VERDICTS.append(verdict)
     console.print(f"{verdict.outcome}: {escape(target)}")

@@ -225,7 +225,7 @@ def judge(figures: Mapping[Key, Figure]) -> list[Target]:
     if Key(ONE, ON_POSTGRESQL, 16) in figures:
         there, bare_there = (best(ONE, name, 16).cpu or 0 for name in (ON_POSTGRESQL, BARE_ON_POSTGRESQL))
         return [*targets, at_most(on_postgresql, there / bare_there, 1.8)]
-    return [*targets, Target(f"{on_postgresql}: not measured with --quick, at most 1.8", None)]
+    return [*targets, Target(f"{on_postgresql}: at most 1.8", None)]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
