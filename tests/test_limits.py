@@ -3,15 +3,18 @@
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+import uvloop
 from litestar import Litestar
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -23,6 +26,7 @@ from sprocket_factory.access import limits
 from sprocket_factory.access.callers import OPEN
 from sprocket_factory.access.limits import MAX_KNOWN, WrongKeys
 from sprocket_factory.access.proxies import Proxies
+from sprocket_factory.app import limits_of
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.asking import ask_endpoints
 from sprocket_factory.endpoints.headers import protect_answers, read_origins
@@ -30,6 +34,7 @@ from sprocket_factory.endpoints.reading import REFUSAL
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.errors import Busy, TooMany, Unusable
 from sprocket_factory.observe import observe_requests
+from sprocket_factory.server import listen, make_server
 from sprocket_factory.settings import Settings
 
 GET_LIST = f"GET {BASE_PATH}/sprockets HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -308,6 +313,58 @@ def test_the_limits_of_a_head_are_settings(start: Callable[..., Program]) -> Non
         statuses = [viewer.get("/sprockets", headers=headers).status_code for headers in (*lengths, *numbers)]
 
     assert [200, 400, 200, 400] == statuses
+
+
+class Newcomer(asyncio.Protocol):
+    """Asks again and again, and counts the answers of all until each has had one."""
+
+    def __init__(self, answers: "Counter[Newcomer]", count: int, are_served: asyncio.Event) -> None:
+        self._answers = answers
+        self._count = count
+        self._are_served = are_served
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(GET_LIST)
+
+    def data_received(self, data: bytes) -> None:
+        """Ask again."""
+        assert data.startswith(b"HTTP/1.1 204")
+        self._answers[self] += 1
+        if len(self._answers) == self._count:
+            self._are_served.set()
+        self.transport.write(GET_LIST)
+
+
+async def count_until_all_are_served(count: int) -> int:
+    """Let so many come at once, and return how many answers all had got when the last of them got his first one."""
+
+    async def nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = listen("127.0.0.1", 0, anybody_writes=True)
+    server = make_server(nothing, limits_of(Settings()))
+    server.config.load()
+    await server.startup([listener])
+    answers, are_served = Counter[Newcomer](), asyncio.Event()
+    new = partial(Newcomer, answers, count, are_served)
+    connect = partial(asyncio.get_running_loop().create_connection, new, *listener.getsockname())
+    newcomers = [newcomer for _, newcomer in await asyncio.gather(*(connect() for _ in range(count)))]
+    await are_served.wait()
+    answered = answers.total()
+    for newcomer in newcomers:
+        newcomer.transport.abort()
+    for one in server.servers:
+        one.close()
+    return answered
+
+
+def test_who_comes_to_a_busy_service_is_served_in_turn() -> None:
+    """Of 200 who come at once, each asking again when answered, nobody waits until the others have asked for ages."""
+    assert uvloop.run(count_until_all_are_served(200)) < 200 * 10
 
 
 @pytest.mark.parametrize(
