@@ -31,25 +31,37 @@ TRICKLE = 1
 # Slow clients that do their little together: each time this process wakes up it takes a core from somebody.
 TOGETHER = 10
 SIP = 100
+# Clients that read a whole list: more than these of one caller are refused, and whoever is refused is not slow.
+LISTERS = 4
+TAKEN = b"HTTP/1.1 200 "
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: answers to guesses by status, and how often each kind of slow client was cut off."""
+    """What came of it.
+
+    `guesses` counts the answers to guesses by status. Of each kind of slow client, `slow` says how many the server put
+    up with at the end, and `cut_off` how often one was refused or cut off.
+    """
 
     seconds: float
     guesses: dict[int, int]
+    slow: dict[str, int]
     cut_off: dict[str, int]
 
 
 class Slow:
-    """A client that takes its time, and begins again when it is cut off."""
+    """A client that takes its time, and begins again when it is refused or cut off.
+
+    With a trickle it sends, else it reads.
+    """
 
     def __init__(self, kind: str, port: int, opening: bytes, trickle: bytes) -> None:
         self.kind = kind
         self._port = port
         self._opening = opening
         self._trickle = trickle
-        self.connection = self._connect()
+        self._connection = self._connect()
+        self._is_being_answered = False
 
     def _connect(self) -> socket.socket:
         connection = socket.socket()
@@ -63,18 +75,26 @@ class Slow:
         """Do as little as possible, and return whether the server still puts up with it."""
         try:
             if self._trickle:
-                self.connection.send(self._trickle)
-            # Whoever sends listens as well: an answer before the end is a refusal.
-            return bool(self.connection.recv(SIP)) and not self._trickle
+                self._connection.send(self._trickle)
+            sip = self._connection.recv(SIP)
         except BlockingIOError:
             return True
         except OSError:
             return False
+        if self._trickle:
+            return False  # it listens as well: an answer before the end is a refusal
+        self._is_being_answered = self._is_being_answered or sip.startswith(TAKEN)
+        return bool(sip) and self._is_being_answered
+
+    def is_slow(self) -> bool:
+        """Do as little again, and return whether the server waits for more of it, or has more for it."""
+        return self.go_on() and (bool(self._trickle) or self._is_being_answered)
 
     def begin_again(self) -> None:
         """Come back."""
-        self.connection.close()
-        self.connection = self._connect()
+        self._connection.close()
+        self._connection = self._connect()
+        self._is_being_answered = False
 
 
 class Guesser(asyncio.Protocol):
@@ -105,16 +125,16 @@ class Guesser(asyncio.Protocol):
 
 
 def list_slow(port: int, count: int, key: str) -> list[Slow]:
-    """Return so many slow clients of every kind: heads, bodies, bulk bodies, pages and whole lists."""
+    """Return so many slow clients: a few that read whole lists, and as many each of heads, bodies, bulk and pages."""
     auth = f"Authorization: Bearer {key}\r\n"
     kinds: list[Callable[[], Slow]] = [
         lambda: Slow("head", port, f"GET {ME} HTTP/1.1\r\nHost: x\r\nX-Slow: ".encode(), b"a" * TRICKLE),
         lambda: Slow("body", port, _post(auth, "application/json", "Content-Length: 100000"), b" " * TRICKLE),
         lambda: Slow("bulk", port, _post(auth, "text/csv", "Content-Length: 100000000"), b"\n" * TRICKLE),
         lambda: Slow("page", port, _get(auth, "?limit=3000"), b""),
-        lambda: Slow("list", port, _get(auth, ""), b""),
     ]
-    return [kinds[number % len(kinds)]() for number in range(count)]
+    listers = [Slow("list", port, _get(auth, ""), b"") for _ in range(min(LISTERS, count))]
+    return listers + [kinds[number % len(kinds)]() for number in range(count - len(listers))]
 
 
 def _post(auth: str, media_type: str, length: str) -> bytes:
@@ -178,7 +198,8 @@ async def trouble(port: int, slow_clients: int, rate: float, key: str) -> Troubl
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    return Trouble(seconds=seconds, guesses=dict(statuses), cut_off=dict(cut_off))
+    still_slow = Counter(client.kind for client in slow if client.is_slow())
+    return Trouble(seconds=seconds, guesses=dict(statuses), slow=dict(still_slow), cut_off=dict(cut_off))
 
 
 def main() -> None:

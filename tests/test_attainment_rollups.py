@@ -1,6 +1,7 @@
 """The stored sums equal those made anew, record by record: whatever is written, by whomever, at whatever moment."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from sprocket_factory.database import Transaction, open_database
 from sprocket_factory.entities.attainment_rollup import Bucket, hold_bucket, outdate
 from sprocket_factory.entities.production import Counts, Key, put_production
 
-WRITES = int(os.environ.get("ROLLUP_WRITES", "1200"))
+WRITES = int(os.environ.get("ROLLUP_WRITES", "600"))
 """How many random writes are tried. Ten thousand take a minute or more."""
 
 WRITERS = 4
@@ -84,18 +85,19 @@ def test_figure_7_sums_are_right_after_many_writes_at_once(
     """Four writers create, correct and delete at random, one by one and many at once: none is lost or doubled."""
     factory_ids = factories(engineer)
 
-    def write_many(seed: int) -> set[int]:
+    def write_many(seed: int) -> Counter[int]:
         random = Random(seed)  # noqa: S311 - sample data
         with Client(service.address) as client:
-            return {write_once(client, random, factory_ids) for _ in range(WRITES // WRITERS)}
+            return Counter(write_once(client, random, factory_ids) for _ in range(WRITES // WRITERS))
 
     with ThreadPoolExecutor(WRITERS) as writers:
-        statuses = set().union(*writers.map(write_many, range(WRITERS)))
+        statuses = sum(writers.map(write_many, range(WRITERS)), Counter[int]())
     expected, stored = compare_rollups(service)
-    record_testsuite_property(f"writes on {engine}", WRITES)
+    record_testsuite_property(f"writes on {engine}", statuses.total())
+    record_testsuite_property(f"of them done on {engine}", sum(statuses[status] for status in (200, 201, 204)))
     record_testsuite_property(f"sums compared on {engine}", len(stored.days) + len(stored.slots))
 
-    assert {200, 201, 204, 404, 409} == statuses
+    assert {200, 201, 204, 404, 409} == set(statuses)
     assert expected.days
     assert expected == stored
 

@@ -2,13 +2,15 @@
 
 Hypothesis makes up runs of requests over few values, so that they meet often: creates, changes with and without
 conditions, removals, bulk loads, spans, POSTs that come again under their key. After every step all lists are asked
-for, whole, filtered, sorted and in pages.
+for, whole, filtered, sorted and in pages. How many runs there are MODEL_RUNS in the environment says, which
+`bin/check --long` sets.
 """
 
 import csv
 import io
 import json
 import operator
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -27,7 +29,7 @@ Row = dict[str, Any]
 Key = tuple[int, datetime]
 Counts = tuple[int, int]
 
-RUNS = 40
+RUNS = int(os.environ.get("MODEL_RUNS", "15"))
 STEPS = 40
 
 NOWHERE = -1

@@ -8,7 +8,7 @@ class Trial(NamedTuple):
     """How a figure is to be tried."""
 
     folder: Path
-    """Where files go that ought to lie on a disk."""
+    """An empty folder for files that ought to lie on a disk."""
 
     is_quick: bool
     """In its small form."""
