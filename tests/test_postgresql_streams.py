@@ -5,13 +5,16 @@ import gc
 from contextlib import aclosing
 
 import asyncpg
+import httpx
 import pytest
 
-from harness import START_SECONDS
+from harness import BASE_PATH, START_SECONDS, TLS, Client
 from log_lines import Logged
+from long_lists import as_many_stopped_readers_as_allowed, service_with_many_records
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database import Database, open_database
 from sprocket_factory.observe_statements import slow
+from sprocket_factory.settings import Settings
 
 CANCELLED = "canceling statement due to user request"
 
@@ -134,3 +137,18 @@ async def test_who_is_told_to_go_again_and_again_leaves_a_clean_connection(datab
 
     assert await is_clean(database)
     await database.close()
+
+
+def test_one_caller_leaves_places_for_whole_lists_to_others_where_connections_are_few(database_url: str) -> None:
+    """He has half of those that there are, and there are no more than a third of the connections."""
+    settings = Settings(database_url=database_url, database_connections=10, max_lists=8)
+    elsewhere = httpx.HTTPTransport(local_address="127.0.0.2", verify=TLS)
+    with (
+        service_with_many_records(settings) as running,
+        Client(running.address) as hog,
+        httpx.Client(transport=elsewhere, trust_env=False) as other,
+        as_many_stopped_readers_as_allowed(hog) as readers,
+    ):
+        read = other.head(f"{running.address}{BASE_PATH}/production")
+
+    assert (2, 200) == (len(readers), read.status_code)

@@ -99,7 +99,7 @@ def build_app(settings: Settings, database: Database, stopping: asyncio.Event | 
         sessions=sessions,
         issuer_sign_in=issuer_sign_in(settings, issuer),
         quotas=Quotas(settings.max_requests_per_minute) if settings.max_requests_per_minute else None,
-        listers=Listers(settings.max_lists, settings.list_seconds),
+        listers=Listers(database.max_streams, settings.list_seconds),
         feed=Feed(database, settings.max_event_clients),
         allowed_ahead=settings.max_ahead_seconds * SECOND,
         stale_after=settings.stale_after * SECOND,

@@ -27,7 +27,7 @@ class Listers:
     """Who is reading whole lists."""
 
     def __init__(self, most: int, seconds: int) -> None:
-        """Allow so many in all, half of them to one caller, and so long for each."""
+        """Allow one caller half of so many, which the database itself sees to, and so long for each."""
         self.seconds = seconds
         self._share = (most + 1) // 2
         self._places: Counter[str] = Counter()
