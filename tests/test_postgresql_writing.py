@@ -14,7 +14,8 @@ from harness import Client, Service, a_sprocket
 from postgresql_proxy import Fate, Proxy, Way, arrives_after, do_unheard, is_done_unheard, is_lost
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database import Database, Transaction, open_database
-from sprocket_factory.entities.factory import NewFactory
+from sprocket_factory.entities import production_import
+from sprocket_factory.entities.factory import NewFactory, share_incoming_time_zones
 from sprocket_factory.entities.factory import add_factory as make_factory
 from sprocket_factory.entities.production_import import Merged, Spool, merge_production
 from sprocket_factory.entities.sprocket import NewSprocket, Sprocket, add_sprocket
@@ -167,6 +168,26 @@ async def test_fault_05_a_merge_that_another_has_overtaken_is_run_again(database
 
     assert Merged(records=100, created=0, replaced=100, unchanged=0, skipped=0) == merged
     assert {8} == actual
+
+
+def test_a_factory_that_is_made_while_its_records_are_merged_is_known(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each statement sees what is committed by then: a merge that knows it but not its time zone is run again."""
+    made: list[int] = []
+
+    async def share_and_let_others_go_on(tx: Transaction) -> dict[int, str]:
+        time_zones = await share_incoming_time_zones(tx)
+        if not made:
+            made.append(await asyncio.to_thread(add_factory, engineer))
+        return time_zones
+
+    monkeypatch.setattr(production_import, "share_incoming_time_zones", share_and_let_others_go_on)
+    with Service(Settings(database_url=database_url)) as running, Client(running.address) as engineer:
+        answer = send(engineer, "text/csv", as_csv([a_row(1)]))
+
+    assert [1] == made
+    assert (200, counted(1, created=1)) == (answer.status_code, answer.json())
 
 
 def a_spool(actual: int) -> Spool:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from sprocket_factory.database import Block, Reader, Row, Transaction, Value
+from sprocket_factory.database import Block, Overtaken, Reader, Row, Transaction, Value
 from sprocket_factory.entities.calendar import quarter_slots, slot_of, tzdata_version, zone_of
 
 BLOCK_QUARTERS = 1000
@@ -43,7 +43,11 @@ async def recount_bucket(tx: Transaction, bucket: Bucket) -> None:
 
 
 async def hold_incoming(tx: Transaction, time_zones: Mapping[int, str]) -> None:
-    """Keep everybody else from changing the slots and dates that the staged rows of these factories belong to."""
+    """Keep everybody else from changing the slots and dates that the staged rows of these factories belong to.
+
+    Raises:
+        Overtaken: A row is of another factory.
+    """
     await _touch(tx, "incoming", {}, time_zones)
     await _hold_touched(tx)
 
@@ -189,6 +193,8 @@ def _blocks(quarters: Sequence[Row], zones: Mapping[int, ZoneInfo]) -> Iterator[
     for place in range(0, len(quarters), BLOCK_QUARTERS):
         block: Block = array("q")
         for factory_id, quarter in quarters[place : place + BLOCK_QUARTERS]:
+            if factory_id not in zones:
+                raise Overtaken  # by whoever has made it since the time zones were read
             for slot in quarter_slots(zones[factory_id], quarter):
                 block.extend((factory_id, *slot))
         yield block
