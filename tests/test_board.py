@@ -314,6 +314,15 @@ def test_the_catalogue_is_paged(engineer: Client) -> None:
     assert 'rel="next"' not in second
 
 
+def test_a_change_is_on_its_page_at_once(service: Service, engineer: Client) -> None:
+    """As in the record itself: whoever has just been answered finds what was written."""
+    with caller(service, make_key(service, "admin").secret) as admin:
+        a_factory(engineer, "Just made")
+        text = admin.get(f"{service.address}/board/changes").text
+
+    assert "Just made" in text
+
+
 def test_fault_28_html_in_a_name_is_text_on_every_page(service: Service, engineer: Client) -> None:
     """Names of factories and of keys, and what the record of changes tells of them."""
     hostile = "<script>alert('1')</script>"

@@ -10,7 +10,7 @@ from msgspec import Raw
 from sprocket_factory.endpoints.listing import filters_of, read_page, read_query
 from sprocket_factory.endpoints.pages import given_on_page, page, render
 from sprocket_factory.endpoints.routing import ApiRequest
-from sprocket_factory.entities.change import CHANGES, Action, Change, Entity
+from sprocket_factory.entities.change import CHANGES, Action, Change, Entity, complete_changes
 
 CHANGES_A_PAGE = 50
 
@@ -30,6 +30,7 @@ class Difference(NamedTuple):
 )
 async def get_changes_page(request: ApiRequest) -> ASGIApp:
     """Show the record of changes, the latest first, or what the filters of the API leave of it."""
+    await complete_changes(request.database)
     given = given_on_page(request)
     query = read_query(CHANGES, {"sort": "-id"} | given, request.latest)
     changes, next_ = await read_page(request, CHANGES, query, CHANGES_A_PAGE)
