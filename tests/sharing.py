@@ -8,6 +8,7 @@ LONGEST_FIRST = (
     "test_retry_storm.py",
     "test_board_browser.py",
     "test_board_live.py",
+    "test_board_sending.py",
     "test_model.py",
     "test_outages.py",
     "test_engines_agree.py",

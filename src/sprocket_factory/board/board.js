@@ -191,11 +191,12 @@ async function send(form, method, path, body) {
   try {
     const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
     const told = answer.status === 204 ? {} : await answer.json();
-    if (answer.status < 500) delete form.dataset.key; // it is done or refused: what is sent next is another thing
+    // It is done or refused, so what is sent next is another thing; unless 409 says that it is still under way.
+    if (answer.status < 500 && answer.status !== 409) delete form.dataset.key;
     if (answer.ok) return told;
     if (answer.status === 401) return location.reload();
     if (answer.status === 412) return tell(form, { detail: CHANGED });
-    if (answer.status === 409 && form.dataset.replace) return offerToReplace(form, body);
+    if (answer.status === 409 && form.dataset.replace) return await offerToReplace(form, body, told);
     return tell(form, told);
   } catch {
     tell(form, { detail: "The service does not answer. Nothing is known to be stored; it is safe to send it again." });
@@ -203,10 +204,14 @@ async function send(form, method, path, body) {
   }
 }
 
-async function offerToReplace(form, body) {
+// What somebody agrees to replace is what he was shown: with the version that was read, as in a correction.
+async function offerToReplace(form, body, problem) {
   const { factory_id: _, time, ...counts } = body;
   const path = form.dataset.replace + encodeURIComponent(time);
-  const stored = await (await fetch(path)).json();
+  const answer = await fetch(path);
+  if (!answer.ok) return tell(form, problem); // no record is in the way: the first sending of this one is under way
+  const stored = await answer.json();
+  form.dataset.etag = answer.headers.get("ETag");
   const [day, clock] = time.split("T");
   const words = `For ${clock} on ${day} there is a record already: made ${stored.sprocket_production_actual}, goal ${stored.sprocket_production_goal}.`;
   if (confirm(`${words} Replace it?`)) return send(form, "PUT", path, counts);
