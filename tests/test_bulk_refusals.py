@@ -27,7 +27,7 @@ from bulk import (
     send,
     stored,
 )
-from faults import LITTLE_CPU_SECONDS
+from faults import LITTLE_CPU_SECONDS, begun_body, connected, status_of
 from harness import BASE_PATH, Client, Service
 
 BAD = [
@@ -319,6 +319,17 @@ def test_a_parameter_that_says_nothing_known_is_refused(
 
     assert (422, [name]) == (answer.status_code, [error["pointer"] for error in answer.json()["errors"]])
     assert [] == stored(engineer, factory_id)
+
+
+@pytest.mark.parametrize("parameter", ["on_conflict=maybe", "dry_run=1"])
+@pytest.mark.parametrize("media_type", ["text/csv", "application/x-ndjson"])
+def test_a_wrong_parameter_is_told_before_the_rows_are_sent(engineer: Client, media_type: str, parameter: str) -> None:
+    """Nobody uploads for minutes to hear of a slip in the address."""
+    with connected(engineer.address) as connection:
+        connection.sendall(begun_body(media_type, path=f"/production?{parameter}"))
+        answer = connection.recv(10_000)
+
+    assert 422 == status_of(answer)
 
 
 @pytest.mark.parametrize("parameters", [{"on_conflict": "skip"}, {"on_conflict": "error"}, {"dry_run": "true"}])

@@ -140,15 +140,17 @@ async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIAp
 
 
 async def _post_array(request: ApiRequest, post_once: Once, body: bytes) -> ASGIApp:
+    on_conflict, dry_run = _read_parameters(request)
     with closing(Spool()) as spool:
         with stage("read"):
             reader = await _reader(request, ArrayReader, spool)
             await _in_turns(reader.feed(body))
             await _in_turns(reader.finish())
-        return await _merge(request, post_once, spool)
+        return await _merge(post_once, spool, on_conflict, dry_run=dry_run)
 
 
 async def _post_lines(request: ApiRequest, post_once: Once, reader_type: type[RecordReader]) -> ASGIApp:
+    on_conflict, dry_run = _read_parameters(request)
     with closing(Spool()) as spool:
         with stage("read"):
             reader = await _reader(request, reader_type, spool)
@@ -156,7 +158,7 @@ async def _post_lines(request: ApiRequest, post_once: Once, reader_type: type[Re
                 post_once.feed(piece)
                 await _in_turns(reader.feed(piece))
             await _in_turns(reader.finish())
-        return await _merge(request, post_once, spool)
+        return await _merge(post_once, spool, on_conflict, dry_run=dry_run)
 
 
 async def _reader(request: ApiRequest, reader_type: type[RecordReader], spool: Spool) -> RecordReader:
@@ -169,9 +171,12 @@ async def _in_turns(steps: Iterator[None]) -> None:
         await asyncio.sleep(0)
 
 
-async def _merge(request: ApiRequest, post_once: Once, spool: Spool) -> ASGIApp:
+def _read_parameters(request: ApiRequest) -> tuple[OnConflict, bool]:
+    """Return what to do on a conflict, and whether this is a dry run. Raises Invalid, before any row is read."""
     parameters = parameters_of(request)
-    on_conflict = read_choice(parameters, "on_conflict", ON_CONFLICT, "error")
-    dry_run = read_boolean(parameters, "dry_run")
+    return read_choice(parameters, "on_conflict", ON_CONFLICT, "error"), read_boolean(parameters, "dry_run")
+
+
+async def _merge(post_once: Once, spool: Spool, on_conflict: OnConflict, *, dry_run: bool) -> ASGIApp:
     with stage("merge"):
         return await post_once.write(Answer, merge_production, spool, on_conflict, NO_IDS, dry_run, alone=True)
