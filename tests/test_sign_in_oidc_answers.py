@@ -259,6 +259,13 @@ def test_an_issuer_that_gives_no_tokens_signs_nobody_in(visit: Visit, answer: An
     assert 401 == visit.browser.me()[0]
 
 
+def test_a_refusal_is_told_whatever_its_reader_has_already(visit: Visit) -> None:
+    """A condition is looked at where the answer would be what was asked for (RFC 9110, section 13.2.1)."""
+    answer = visit.browser.get("/sign-in/callback?code=c&state=another", headers={"If-None-Match": "*"})
+
+    assert (403, True) == (answer.status_code, "not begun in this browser" in answer.text)
+
+
 @pytest.mark.parametrize("endpoint", ["authorization_endpoint", "token_endpoint"])
 @pytest.mark.parametrize("address", ["", "http://login.example/x", "javascript:alert(1)"])
 def test_nobody_is_sent_where_others_can_listen(

@@ -35,11 +35,13 @@ class Answer:
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it; or nothing but its version, where a reader has that already."""
         status, headers, body = self.status, self.headers, self.body
-        if scope.get("method") in READING and is_known(scope, self.etag):
+        if status == OK and scope.get("method") in READING and is_known(scope, self.etag):
             status, headers, body = 304, self.headers[2:], b""
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
+
+OK = 200
 
 READING = frozenset({HttpMethod.GET, HttpMethod.HEAD})
 
