@@ -259,6 +259,18 @@ def test_an_issuer_that_gives_no_tokens_signs_nobody_in(visit: Visit, answer: An
     assert 401 == visit.browser.me()[0]
 
 
+@pytest.mark.parametrize("address", ["https://login.example:99999/", "https://login.example:port/"])
+def test_an_issuer_that_names_no_address_for_tokens_signs_nobody_in(
+    issuer: OwnIssuer, browser: Browser, address: str
+) -> None:
+    """503 on a page, as where that cannot be reached."""
+    issuer.describe(token_endpoint=address)
+    answer = Visit(issuer, browser).come_back()
+
+    assert (503, "2") == (answer.status_code, answer.headers["Retry-After"])
+    assert 'action="/sign-in"' in answer.text
+
+
 def test_a_refusal_is_told_whatever_its_reader_has_already(visit: Visit) -> None:
     """A condition is looked at where the answer would be what was asked for (RFC 9110, section 13.2.1)."""
     answer = visit.browser.get("/sign-in/callback?code=c&state=another", headers={"If-None-Match": "*"})

@@ -133,7 +133,7 @@ class IssuerSignIn:
                     status, text = answer.status_code, await text_of(answer)
             if status == httpx.codes.OK:
                 return msgspec.json.decode(text, type=Tokens)
-        except (Unfit, TimeoutError, httpx.HTTPError, ValueError, RecursionError) as error:
+        except (Unfit, TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             log.error("the issuer does not give tokens", issuer=self._issuer.name, reason=f"{type(error).__name__}")
             raise Unavailable("The issuer does not answer as it should.", hint="Try again in a moment.") from error
         security_log.warning("the issuer gives no tokens for a code", status=status, said=shown(text.decode("latin-1")))
