@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness import BASE_PATH, Client, NewDatabase, Service, a_sprocket
+from keyholders import WRONG_KEY
 from log_lines import Logged
 from sprocket_factory.settings import Settings
 
@@ -155,6 +156,23 @@ def test_an_unknown_path_is_not_found(viewer: Client, path: str) -> None:
         answer.json()["instance"],
     )
     assert "/openapi.json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/sprockets/", "/factories/", "/production/", "/production/1/"])
+@pytest.mark.parametrize("text", ["a" * 60_000, "%00%1B%5B2J%0A"], ids=["long", "control"])
+def test_a_path_is_repeated_no_further_than_a_reader_needs(viewer: Client, path: str, text: str) -> None:
+    """What is no id stands in the detail as any other text does: quoted, escaped and cut off."""
+    detail = viewer.get(path + text).json()["detail"]
+
+    assert (True, True) == (len(detail) < 300, detail.isprintable())
+
+
+@pytest.mark.parametrize("path", ["/sprockets/{}", "/{}", "/sprockets?sort={}", "/sprockets?limit={}"])
+def test_a_key_in_the_wrong_place_is_not_shown_to_who_reads_the_answer(viewer: Client, path: str) -> None:
+    """Answers end in tickets and on screens."""
+    answer = viewer.get(path.format(WRONG_KEY))
+
+    assert (True, False) == ("sfk_..." in answer.text, WRONG_KEY in answer.text)
 
 
 @pytest.mark.parametrize("path", ALLOWED)

@@ -62,7 +62,7 @@ Settled = int | Callable[[Any], bool]
 def read_id(text: str, refusal: Callable[[str], NotFound]) -> int:
     """Return the id that a part of a path is. Raises the given NotFound where it is none: nothing has such an id."""
     if _ID.fullmatch(text) is None or (number := int(text)) > MAX_ID:
-        raise refusal(text)
+        raise refusal(shown(text))
     return number
 
 
