@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.table import Table
@@ -51,6 +51,11 @@ WARM_UP = 1.0
 SETTLED = 5.0
 # Share of the wrong keys a second that have to be answered: what the attackers cannot send measures nothing.
 SENT = 0.9
+
+
+def tell(counts: Mapping[Any, int]) -> str:
+    """Return counts as text."""
+    return ", ".join(f"{what}: {count:,}" for what, count in counts.items()) or "none"
 
 
 class Measurement(NamedTuple):
@@ -89,9 +94,9 @@ class Measurement(NamedTuple):
     def figures(self) -> dict[str, str]:
         """Return what is to be read beside the verdicts, by name."""
         return {
-            "wrong keys": f"{self.guessing_rate:,.0f} a second, answered with {dict(self.guesses)}",
-            "slow until the end": str(self.slow),
-            "cut off and came back": str(dict(self.cut_off)),
+            "wrong keys": f"{self.guessing_rate:,.0f} a second, answered with {tell(self.guesses)}",
+            "slow until the end": tell(self.slow),
+            "cut off and came back": tell(self.cut_off),
             "resident memory grew by": f"{(self.memory.peak - self.memory.before) / 2**20:.1f} MiB",
         }
 

@@ -122,8 +122,7 @@ FIGURES = {
         "8 writers and 8 readers for a minute: nobody is refused for a locked database", find_refusals, is_load=True
     ),
     HOUR: Figure(
-        "after a warm-up {minutes:g} minutes of mixed load move memory and open files by less than 5 %; "
-        "the log stays under 64 MB",
+        "after a warm-up {minutes:g} min of mixed load move memory and open files by less than 5 %; log under 64 MB",
         watch_for_an_hour,
         is_load=True,
     ),
