@@ -31,6 +31,8 @@ TRICKLE = 1
 # Slow clients that do their little together: each time this process wakes up it takes a core from somebody.
 TOGETHER = 10
 SIP = 100
+# Seconds in which the server has to put up with all slow clients.
+PATIENCE = 30
 # Clients that read a whole list: more than these of one caller are refused, and whoever is refused is not slow.
 LISTERS = 4
 TAKEN = b"HTTP/1.1 200 "
@@ -52,7 +54,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 class Slow:
     """A client that takes its time, and begins again when it is refused or cut off.
 
-    With a trickle it sends, else it reads.
+    With a trickle it sends, else it reads. It `is_slow` while the server waits for more of it, or has begun to answer.
     """
 
     def __init__(self, kind: str, port: int, opening: bytes, trickle: bytes) -> None:
@@ -60,8 +62,8 @@ class Slow:
         self._port = port
         self._opening = opening
         self._trickle = trickle
+        self.is_slow = bool(trickle)
         self._connection = self._connect()
-        self._is_being_answered = False
 
     def _connect(self) -> socket.socket:
         connection = socket.socket()
@@ -83,18 +85,14 @@ class Slow:
             return False
         if self._trickle:
             return False  # it listens as well: an answer before the end is a refusal
-        self._is_being_answered = self._is_being_answered or sip.startswith(TAKEN)
-        return bool(sip) and self._is_being_answered
-
-    def is_slow(self) -> bool:
-        """Do as little again, and return whether the server waits for more of it, or has more for it."""
-        return self.go_on() and (bool(self._trickle) or self._is_being_answered)
+        self.is_slow = self.is_slow or sip.startswith(TAKEN)
+        return bool(sip) and self.is_slow
 
     def begin_again(self) -> None:
         """Come back."""
         self._connection.close()
         self._connection = self._connect()
-        self._is_being_answered = False
+        self.is_slow = bool(self._trickle)
 
 
 class Guesser(asyncio.Protocol):
@@ -163,8 +161,8 @@ async def guess_for_ever(port: int, rate: float, statuses: "Counter[int]") -> No
             await asyncio.sleep(next_at - loop.time())
 
 
-async def dawdle_for_ever(slow: list[Slow], cut_off: "Counter[str]") -> None:
-    """Let every slow client do its little within each second, some of them at a time."""
+async def dawdle_for_ever(slow: list[Slow], cut_off: "Counter[str]", are_slow: asyncio.Event) -> None:
+    """Let every slow client do its little within each second, some at a time, and tell when all of them are slow."""
     loop = asyncio.get_running_loop()
     next_at = loop.time()
     while True:
@@ -175,20 +173,28 @@ async def dawdle_for_ever(slow: list[Slow], cut_off: "Counter[str]") -> None:
                     client.begin_again()
             next_at += TOGETHER / len(slow)
             await asyncio.sleep(max(0.0, next_at - loop.time()))
+        if all(client.is_slow for client in slow):
+            are_slow.set()
 
 
 async def trouble(port: int, slow_clients: int, rate: float, key: str) -> Trouble:
-    """Trouble the server until SIGTERM."""
+    """Let clients be slow, begin to guess when all of them are, and go on until SIGTERM.
+
+    Until then most is asked for, and costs as much as if they were not slow. Raises TimeoutError if the server does not
+    put up with all of them.
+    """
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
     statuses: Counter[int] = Counter()
     cut_off: Counter[str] = Counter()
     slow = list_slow(port, slow_clients, key)
+    are_slow = asyncio.Event()
+    tasks = [loop.create_task(dawdle_for_ever(slow, cut_off, are_slow))]
+    async with asyncio.timeout(PATIENCE):
+        await are_slow.wait()
     began_at = loop.time()
-    tasks = [loop.create_task(guess_for_ever(port, rate, statuses))]
-    if slow:
-        tasks.append(loop.create_task(dawdle_for_ever(slow, cut_off)))
+    tasks.append(loop.create_task(guess_for_ever(port, rate, statuses)))
     print(STARTED, flush=True)
     await asyncio.wait([loop.create_task(over.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
     seconds = loop.time() - began_at
@@ -198,18 +204,20 @@ async def trouble(port: int, slow_clients: int, rate: float, key: str) -> Troubl
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    still_slow = Counter(client.kind for client in slow if client.is_slow())
+    still_slow = Counter(client.kind for client in slow if client.go_on() and client.is_slow)
     return Trouble(seconds=seconds, guesses=dict(statuses), slow=dict(still_slow), cut_off=dict(cut_off))
 
 
 def main() -> None:
-    """Run as a program: print a line when all connections stand, and one JSON object at the end."""
+    """Run as a program: print a line when all slow clients are slow, and one JSON object at the end."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attackers", description="Trouble a server.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slow", type=int, default=500, help="clients that take their time")
     parser.add_argument("--rate", type=float, default=1000, help="wrong keys a second")
     parser.add_argument("--key", required=True, help="of a role that may write: slow clients carry it")
     options = parser.parse_args()
+    if options.slow < 1:
+        parser.error("--slow has to be at least 1")
     print(msgspec.json.encode(uvloop.run(trouble(options.port, options.slow, options.rate, options.key))).decode())
 
 

@@ -41,7 +41,7 @@ def on_each(least: Mapping[str, float], places: Iterable[str] = ENGINES) -> dict
 
 def run_hostile(trial: Trial) -> Result:
     """Run the benchmark of hostile clients."""
-    measured = hostile.measure(trial.folder, 2, 1) if trial.is_quick else hostile.measure(trial.folder)
+    measured = hostile.measure(trial.folder, 3, 1) if trial.is_quick else hostile.measure(trial.folder)
     missed = [f"missed: {target.what}" for target in measured.targets() if not target.holds]
     others = f"p99 {measured.ratio:.2f} times the one alone"
     return Result({"others": others, **measured.figures()}, "\n".join(missed))
