@@ -91,11 +91,17 @@ def test_a_misspelt_setting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--workers", "2"), "2 workers cannot serve one SQLite file."),
+        (("--workers", "2"), "One process serves an SQLite file, not 2"),
         (("--tls-cert", "cert.pem"), "HTTPS needs both"),
         (("--tls-cert", "cert.pem", "--tls-key", "key.pem"), "HTTPS is not possible"),
-        (("--host", "0.0.0.0", "--anonymous-role", "engineer"), "may write without a key"),  # noqa: S104 - it is refused
+        (("--host", "0.0.0.0", "--anonymous-role", "engineer"), "could write to it without a key"),  # noqa: S104 - it is refused
         (("--database-password-file", "missing"), "The file missing with a secret cannot be read"),
+        (("--public-url", "nonsense"), "--public-url cannot be"),
+        (("--trusted-proxies", "nobody"), "is no address and no network"),
+        (("--cors-origins", "nowhere"), "is no origin as browsers name it"),
+        (("--log-levels", "sprocket_factory=loud"), "--log-levels"),
+        (("--oidc-client-id", "board"), "--oidc-client-id says nothing without --oidc-issuer"),
+        (("--metrics-port", "65535", "--workers", "2", "--database-url", "postgresql://x/y"), "no port 65536"),
     ],
 )
 def test_settings_that_do_not_go_together_are_found(flags: tuple[str, ...], words: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import signal
 import socket
 import ssl
@@ -15,6 +14,7 @@ import click
 import uvicorn
 from litestar.types import ASGIApp
 
+from sprocket_factory.access.proxies import is_loopback
 from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import log
 from sprocket_factory.server_limits import Limits
@@ -54,23 +54,38 @@ def listen(host: str, port: int, *, anybody_writes: bool, flag: str = "--port") 
     Raises:
         Unusable: It cannot, or `anybody_writes` and others than this machine could reach it.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        if anybody_writes and not ipaddress.ip_address(address[0]).is_loopback:
-            raise Unusable(
-                f"{host} is not loopback, and whoever reaches this service could write to it without a key.",
-                hint="Set --anonymous-role to none or viewer, or listen on 127.0.0.1.",
-            )
-        listener = socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise Unusable(
-            f"Cannot listen on {host} port {port}: {error.strerror}.", hint=f"Choose another with {flag}."
-        ) from error
+    family, address = find_address(host, port, anybody_writes=anybody_writes, flag=flag)
+    with _unusable(host, port, flag):
+        listener = socket.create_server((address, port), family=family, backlog=BACKLOG)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         # What a slow reader has not taken yet waits here, not in the kernel, which would report progress by the
         # megabyte alone: a reader of 28 kB/s then looks as if it had stopped.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
     return listener
+
+
+def find_address(
+    host: str, port: int, *, anybody_writes: bool, flag: str = "--port"
+) -> tuple[socket.AddressFamily, str]:
+    """Return which address the host is, and of which kind. Raises as `listen`."""
+    with _unusable(host, port, flag):
+        family, _, _, _, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    if anybody_writes and not is_loopback(str(address)):
+        raise Unusable(
+            f"{host} is not loopback, and whoever reaches this service could write to it without a key.",
+            hint="Set --anonymous-role to none or viewer, or listen on 127.0.0.1.",
+        )
+    return family, str(address)
+
+
+@contextlib.contextmanager
+def _unusable(host: str, port: int, flag: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unusable(
+            f"Cannot listen on {host} port {port}: {error.strerror}.", hint=f"Choose another with {flag}."
+        ) from error
 
 
 def address_of(listener: socket.socket, tls: Tls | None = None) -> str:

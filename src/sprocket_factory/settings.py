@@ -154,7 +154,10 @@ def read_secret(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n") if file else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"The file {file} with a secret cannot be read: {error}.") from error
+        raise Unusable(
+            f"The file {file} with a secret cannot be read: {error}.",
+            hint="Check its name, and that this user may read it.",
+        ) from error
 
 
 def describe(name: str) -> tuple[Any, Mapping[str, Any]]:

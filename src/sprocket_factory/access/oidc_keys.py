@@ -4,7 +4,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sprocket_factory.access.callers import Caller
+from sprocket_factory.access.proxies import is_loopback
 from sprocket_factory.errors import Unavailable, Unusable
 from sprocket_factory.observe import log
 
@@ -199,7 +199,7 @@ async def fetch_keys(issuer: str, tls: ssl.SSLContext) -> tuple[Discovery, Keys]
         discovery = await _get(client, issuer.rstrip("/") + "/.well-known/openid-configuration", Discovery)
         if discovery.issuer != issuer:
             raise Unfit("It calls itself by another name, and the setting has to be the same to the letter.")
-        if not is_safe(discovery.jwks_uri, from_loopback=is_loopback(issuer)):
+        if not is_safe(discovery.jwks_uri, from_loopback=is_local(issuer)):
             raise Unfit("It names an address for its keys that is not https.")
         keys = usable_keys(await _get(client, discovery.jwks_uri, KeyDocument))
     if not keys:
@@ -210,7 +210,7 @@ async def fetch_keys(issuer: str, tls: ssl.SSLContext) -> tuple[Discovery, Keys]
 def client_for(issuer: str, tls: ssl.SSLContext) -> httpx.AsyncClient:
     """Return what asks the issuer. What this machine itself answers is not asked for through a proxy."""
     return httpx.AsyncClient(
-        verify=tls, trust_env=not is_loopback(issuer), timeout=FETCH_SECONDS, headers=ASKING, follow_redirects=False
+        verify=tls, trust_env=not is_local(issuer), timeout=FETCH_SECONDS, headers=ASKING, follow_redirects=False
     )
 
 
@@ -248,13 +248,9 @@ def usable_keys(document: KeyDocument) -> Keys:
     return keys
 
 
-def is_loopback(url: str) -> bool:
+def is_local(url: str) -> bool:
     """Return whether the address is one of this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def is_safe(url: str, *, from_loopback: bool) -> bool:
@@ -265,4 +261,4 @@ def is_safe(url: str, *, from_loopback: bool) -> bool:
         return False
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and from_loopback and is_loopback(url))
+    return parts.scheme == "https" or (parts.scheme == "http" and from_loopback and is_local(url))

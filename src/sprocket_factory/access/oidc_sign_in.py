@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from sprocket_factory.access.callers import Caller
 from sprocket_factory.access.oidc import Issuer, read_header
-from sprocket_factory.access.oidc_keys import FETCH_SECONDS, Discovery, Unfit, client_for, is_loopback, is_safe, text_of
+from sprocket_factory.access.oidc_keys import FETCH_SECONDS, Discovery, Unfit, client_for, is_local, is_safe, text_of
 from sprocket_factory.errors import Forbidden, Unavailable, Unusable, WrongCredentials, shown
 from sprocket_factory.observe import log, security_log
 
@@ -105,7 +105,7 @@ class IssuerSignIn:
 
     async def _describe(self) -> Discovery:
         described = await self._issuer.keys.describe()
-        from_loopback = is_loopback(self._issuer.name)
+        from_loopback = is_local(self._issuer.name)
         for url in (described.authorization_endpoint, described.token_endpoint):
             if not is_safe(url, from_loopback=from_loopback):
                 log.error("the issuer names no address to sign in at that is https", issuer=self._issuer.name)

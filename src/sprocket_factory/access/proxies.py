@@ -56,6 +56,14 @@ class Proxies:
         return self._known[address]
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches this host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _read(text: str) -> Network:
     try:
         return ipaddress.ip_network(text)

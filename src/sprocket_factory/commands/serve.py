@@ -14,25 +14,23 @@ import uvloop
 from litestar.types import ASGIApp
 
 from sprocket_factory import __version__
-from sprocket_factory.app import build_app, build_metrics_app, check_settings, limits_of
+from sprocket_factory.app import build_app, build_metrics_app, limits_of
 from sprocket_factory.commands.backup_schedule import check_schedule, scheduled_backups
 from sprocket_factory.commands.first_key import give_first_key
 from sprocket_factory.commands.log_levels import names_fixed, reload_levels
 from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
+from sprocket_factory.commands.serve_settings import CHECKS, anybody_writes, metrics_ports, tls_of
 from sprocket_factory.commands.workers import run_workers
 from sprocket_factory.database import Database, without_password
 from sprocket_factory.database.serving import serving
-from sprocket_factory.errors import Unusable
 from sprocket_factory.observe import log
 from sprocket_factory.observe_logs import configure_logging, written_behind
 from sprocket_factory.observe_statements import slow
-from sprocket_factory.observe_traces import check_installed, traces
-from sprocket_factory.server import Tls, address_of, check_tls, listen, make_server, run_server
+from sprocket_factory.observe_traces import traces
+from sprocket_factory.server import address_of, listen, make_server, run_server
 from sprocket_factory.server_limits import Limits
 from sprocket_factory.settings import Settings
-
-MAX_PORT = 65535
 
 
 @click.command()
@@ -43,18 +41,14 @@ def serve(**flags: Any) -> None:
     with refusals_told():
         configure_logging(settings.log_level, settings.log_levels, settings.log_format)
         slow.seconds = settings.log_slow_ms / 1000
-        check_settings(settings)
-        if settings.workers > 1 and settings.database_url.startswith("sqlite:"):
-            raise Unusable(
-                f"One process serves an SQLite file, not {settings.workers}: it puts the writes in their order.",
-                hint="Leave --workers out, or point --database-url at PostgreSQL.",
-            )
-        if settings.traces:
-            check_installed()
-        anybody_writes = settings.anonymous_role not in {"none", "viewer"}
-        listener = listen(settings.host, settings.port, anybody_writes=anybody_writes)
-        metrics_listeners = _listen_for_metrics(settings)
-        tls = _tls(settings)
+        for check in CHECKS:
+            check(settings)
+        listener = listen(settings.host, settings.port, anybody_writes=anybody_writes(settings))
+        metrics_listeners = [
+            listen(settings.metrics_host, port, anybody_writes=False, flag="--metrics-port")
+            for port in metrics_ports(settings)
+        ]
+        tls = tls_of(settings)
         check_schedule(settings)
         reload = partial(reload_levels, settings, names_fixed())
 
@@ -92,7 +86,7 @@ async def _serve(
         async with opened_database(settings) as database, scheduled_backups(settings):
             if settings.workers == 1:
                 await give_first_key(database)
-            tls = _tls(settings)
+            tls = tls_of(settings)
             address = address_of(listener, tls)
             _sum_up(settings, database)
             stopping = asyncio.Event()
@@ -108,17 +102,6 @@ async def _serve(
                     drain_seconds=settings.drain_seconds,
                 )
         log.warning("stopped")
-
-
-def _listen_for_metrics(settings: Settings) -> list[socket.socket]:
-    """Return where each worker gives its metrics; nothing where they have no port."""
-    first = settings.metrics_port
-    if not first:
-        return []
-    ports = range(first, first + settings.workers)
-    if ports[-1] > MAX_PORT:
-        raise Unusable(f"There is no port {ports[-1]}.", hint="Each worker takes one: choose a lower --metrics-port.")
-    return [listen(settings.metrics_host, port, anybody_writes=False, flag="--metrics-port") for port in ports]
 
 
 @asynccontextmanager
@@ -137,13 +120,3 @@ def _sum_up(settings: Settings, database: Database) -> None:
     """Log what is served, and under which settings."""
     effective = asdict(settings) | {"database_url": without_password(settings.database_url)}
     log.info("serving", version=__version__, engine=database.engine, database=database.location, **effective)
-
-
-def _tls(settings: Settings) -> Tls | None:
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise Unusable("HTTPS needs both --tls-cert and --tls-key.", hint="Give both, or neither.")
-    if not settings.tls_cert:
-        return None
-    tls = Tls(settings.tls_cert, settings.tls_key)
-    check_tls(tls)
-    return tls
