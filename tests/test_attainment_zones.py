@@ -1,10 +1,12 @@
 """Attainment in the factory's own time zone, and within bounds: the same as summed up record by record."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -24,6 +26,8 @@ from attainments import (
     zone_named,
 )
 from harness import Client, Service, forget_everything
+from sprocket_factory.entities import attainment_sums
+from sprocket_factory.entities.factory import known_time_zones
 
 MINUTE = timedelta(minutes=1)
 
@@ -186,6 +190,42 @@ def test_bounds_cut_to_the_microsecond(  # noqa: PLR0913 - what bounds may be
 def every_minute(client: Client, factory_id: int, since: datetime, hours: int) -> None:
     """Store a record of 1 for each minute of so many hours."""
     send_records(client, factory_id, *(told(since + number * MINUTE) for number in range(hours * 60)))
+
+
+@pytest.mark.parametrize("by", BY)
+def test_a_factory_that_moves_while_it_is_asked_for_is_not_left_out(
+    engineer: Client, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Within bounds, too, sums are of one moment: before it has moved, or after."""
+    factory_id = add_factory_in(engineer, "UTC")
+    bounds = {"time__gte": "2021-01-01T00:07:00Z", "time__lt": "2021-02-01T00:07:00Z"}
+    send_records(engineer, factory_id, "2021-01-21T02:06:58Z")
+    moved: list[httpx.Response] = []
+    select = attainment_sums.select_sums
+
+    async def select_and_let_others_go_on(*args: Any) -> Any:
+        selected = await select(*args)
+        if not moved:
+            there = {"time_zone": "Asia/Kathmandu"}
+            moved.append(await asyncio.to_thread(engineer.patch, f"/factories/{factory_id}", json=there))
+        return selected
+
+    monkeypatch.setattr(attainment_sums, "select_sums", select_and_let_others_go_on)
+    meanwhile = attainment(engineer, by, **bounds)
+
+    assert [200] == [answer.status_code for answer in moved]
+    assert attainment(engineer, by, **bounds) == meanwhile != []
+
+
+def test_each_factory_may_have_a_time_zone_of_its_own(engineer: Client) -> None:
+    """However many there are, their sums within bounds are found at once."""
+    zones = sorted(known_time_zones())[:130]
+    factories = [add_factory_in(engineer, zone) for zone in zones]
+    for factory_id in factories:
+        send_records(engineer, factory_id, "2021-01-21T02:06:58Z")
+    found = attainment(engineer, "day", time__gte="2021-01-01T00:07:00Z", time__lt="2021-02-01T00:07:00Z")
+
+    assert factories == [bucket["factory_id"] for bucket in found]
 
 
 def test_fault_13_sums_over_days_of_23_and_25_hours_are_right(engineer: Client) -> None:

@@ -30,7 +30,7 @@ from harness import BASE_PATH, Client, Service, a_sprocket, forget_everything
 from keyholders import caller, make_key
 from sprocket_factory.access import limits
 from sprocket_factory.entities import MAX_ID
-from sprocket_factory.entities.attainment import BUCKETINGS
+from sprocket_factory.entities.attainment_sums import BUCKETINGS
 from sprocket_factory.entities.factory import known_time_zones
 from sprocket_factory.entities.instant import EARLIEST, LATEST, SECOND, read_instant
 from sprocket_factory.entities.key import NewKey, add_key, new_secret

@@ -25,16 +25,9 @@ from sprocket_factory.endpoints.parameters import (
 from sprocket_factory.endpoints.routing import ApiRequest, get
 from sprocket_factory.endpoints.streaming import stream_answer
 from sprocket_factory.entities import MAX_ID
-from sprocket_factory.entities.attainment import (
-    BUCKETINGS,
-    COLUMNS,
-    EVER,
-    Attainment,
-    Bounds,
-    Bucketing,
-    stream_attainment,
-)
+from sprocket_factory.entities.attainment import COLUMNS, Attainment, stream_attainment
 from sprocket_factory.entities.attainment_calendar import find_calendars
+from sprocket_factory.entities.attainment_sums import BUCKETINGS, EVER, Bounds, Bucketing
 from sprocket_factory.entities.factory import FACTORIES, Factory
 from sprocket_factory.entities.instant import now
 from sprocket_factory.entities.listing import Filter, Order, Query, read_list

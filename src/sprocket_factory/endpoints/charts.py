@@ -32,7 +32,7 @@ from sprocket_factory.endpoints.charts_shapes import (
 )
 from sprocket_factory.endpoints.headers import picture_headers
 from sprocket_factory.endpoints.pages import pages
-from sprocket_factory.entities.attainment import Bucketing
+from sprocket_factory.entities.attainment_sums import Bucketing
 from sprocket_factory.entities.calendar import zone_of
 
 STYLE = files("sprocket_factory.board").joinpath("chart.css").read_text(encoding="utf-8")

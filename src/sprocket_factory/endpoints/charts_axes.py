@@ -7,7 +7,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sprocket_factory.endpoints.pages_words import percent
-from sprocket_factory.entities.attainment import Bucketing
+from sprocket_factory.entities.attainment_sums import Bucketing
 from sprocket_factory.entities.calendar import Span
 from sprocket_factory.entities.instant import to_datetime
 

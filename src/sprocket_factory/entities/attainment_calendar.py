@@ -6,7 +6,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from sprocket_factory.database import Database
-from sprocket_factory.entities.attainment import EVER, Attainment, Bounds, Bucketing, stream_attainment
+from sprocket_factory.entities.attainment import Attainment, stream_attainment
+from sprocket_factory.entities.attainment_sums import EVER, Bounds, Bucketing
 from sprocket_factory.entities.calendar import Span, spans_between, to_local_text, zone_of
 from sprocket_factory.entities.factory import Factory
 from sprocket_factory.entities.instant import from_datetime

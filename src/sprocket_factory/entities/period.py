@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from sprocket_factory.database import Database
-from sprocket_factory.entities.attainment import Attainment, Bounds
+from sprocket_factory.entities.attainment import Attainment
 from sprocket_factory.entities.attainment_calendar import find_calendars
+from sprocket_factory.entities.attainment_sums import Bounds
 from sprocket_factory.entities.calendar import (
     Span,
     date_of,

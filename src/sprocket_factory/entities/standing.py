@@ -6,8 +6,9 @@ from contextlib import aclosing
 from typing import Literal, NamedTuple
 
 from sprocket_factory.database import Database
-from sprocket_factory.entities.attainment import Attainment, Bounds, stream_attainment
+from sprocket_factory.entities.attainment import Attainment, stream_attainment
 from sprocket_factory.entities.attainment_calendar import Bucket
+from sprocket_factory.entities.attainment_sums import Bounds
 from sprocket_factory.entities.attainment_today import Today, find_today
 from sprocket_factory.entities.calendar import Span, day_of, span_of_days, spans_between, to_local_text, zone_of
 
