@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sprocket_factory.entities.instant import DAY, MINUTE, SECOND, to_datetime
 
 By = Literal["hour", "day", "week", "month"]
 """What a calendar cuts time into."""
-
-CUTS: tuple[By, ...] = get_args(By)
 
 QUARTER = 15 * MINUTE
 HOUR = 60 * MINUTE

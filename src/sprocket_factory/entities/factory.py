@@ -12,6 +12,7 @@ from sprocket_factory.entities import Id
 from sprocket_factory.entities.attainment_rollup import rebuild
 from sprocket_factory.entities.change import Action, Entry, enter
 from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.members import members_of
 from sprocket_factory.entities.name import Name, check_name
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import Conflict, Fault, Invalid, NotFound, nearest, shown
@@ -121,7 +122,7 @@ async def change_factory(
     """
     _check(changes)
     before = await _expect(tx, factory_id, expected)
-    after = replace(before, **_members(changes))
+    after = replace(before, **members_of(changes))
     if after == before:
         return before
     await _check_unique(tx, after.name, factory_id)
@@ -184,11 +185,6 @@ async def ensure_factory(tx: Transaction, name: str, time_zone: str = "UTC") -> 
 def no_factory(factory_id: object) -> NotFound:
     """Return the refusal for an id that no factory has."""
     return NotFound(f"No factory has the id {factory_id}.", hint="GET /sprocketFactory/v1/factories lists them.")
-
-
-def _members(of: WholeFactory | FactoryChanges) -> dict[str, str]:
-    members = {"name": of.name, "time_zone": of.time_zone}
-    return {name: value for name, value in members.items() if value is not UNSET}
 
 
 def _check(new: NewFactory | WholeFactory | FactoryChanges) -> None:

@@ -5,12 +5,13 @@ A whole number is exact, sorts and subtracts without surprises, and is the same 
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, cast
 
 from msgspec import Meta
 
+from sprocket_factory.entities.remembered import Remembered
 from sprocket_factory.errors import Invalid, shown
 
 SECOND = 1_000_000
@@ -96,8 +97,8 @@ class InstantReader:
 
     def __init__(self, latest: int) -> None:
         self._latest = latest
-        self._hours = _Memory(_hour)
-        self._rests = _Memory(_rest)
+        self._hours = Remembered(_hour, _MAX_REMEMBERED)
+        self._rests = Remembered(_rest, _MAX_REMEMBERED)
 
     def read(self, value: str | float) -> int:
         """Return the instant that an outside value names. Raises Invalid as read_instant."""
@@ -113,20 +114,6 @@ class InstantReader:
         except (TypeError, ValueError, Invalid):
             pass  # there are none, some are numbers, or one is nothing at all
         return [read_instant(value, self._latest) for value in values]
-
-
-class _Memory(dict[str, int]):
-    """What texts were read as."""
-
-    def __init__(self, read: Callable[[str], int]) -> None:
-        super().__init__()
-        self._read = read
-
-    def __missing__(self, text: str) -> int:
-        if len(self) >= _MAX_REMEMBERED:
-            self.clear()
-        self[text] = number = self._read(text)
-        return number
 
 
 def _hour(text: str) -> int:

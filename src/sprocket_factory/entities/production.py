@@ -18,6 +18,7 @@ from sprocket_factory.entities.change import Action, Span, new_batch
 from sprocket_factory.entities.factory import share_time_zone
 from sprocket_factory.entities.instant import AnyTime, Time, to_datetime, to_text
 from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.members import members_of
 from sprocket_factory.entities.production_change import enter_many, enter_record, keep_records
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import Conflict, NotFound
@@ -220,7 +221,7 @@ async def _insert(tx: Transaction, key: Key, counts: Counts, bucket: Bucket) -> 
 async def _store(  # noqa: PLR0913, PLR0917 - what is stored, as what, and what it is counted in
     tx: Transaction, action: Action, key: Key, before: Production, changes: Counts | CountChanges, bucket: Bucket
 ) -> Production:
-    after = replace(before, **_members(changes))
+    after = replace(before, **members_of(changes))
     if after == before:
         return before
     await tx.run(
@@ -231,11 +232,6 @@ async def _store(  # noqa: PLR0913, PLR0917 - what is stored, as what, and what 
     await recount_bucket(tx, bucket)
     await enter_record(tx, action, *key, before=before, after=after)
     return after
-
-
-def _members(of: Counts | CountChanges) -> dict[str, int]:
-    members = {name: getattr(of, name) for name in of.__struct_fields__}
-    return {name: value for name, value in members.items() if value is not UNSET}
 
 
 def _values(key: Key, counts: Counts | Production) -> dict[str, int]:

@@ -11,6 +11,7 @@ from sprocket_factory.database import Reader, Transaction
 from sprocket_factory.entities import Id
 from sprocket_factory.entities.change import Action, Entry, enter
 from sprocket_factory.entities.listing import Listing
+from sprocket_factory.entities.members import members_of
 from sprocket_factory.entities.version import ANYTHING, Expected, check_expected
 from sprocket_factory.errors import NotFound
 
@@ -76,7 +77,7 @@ async def add_sprocket(tx: Transaction, new: NewSprocket) -> Sprocket:
         "INSERT INTO sprockets (teeth, pitch_diameter, outside_diameter, pitch)"
         " VALUES (:teeth, :pitch_diameter, :outside_diameter, :pitch)"
         " RETURNING id, teeth, pitch_diameter, outside_diameter, pitch",
-        **_members(new),
+        **members_of(new),
     )
     sprocket = Sprocket(*row)
     await enter(tx, Entry("create", "sprocket", str(sprocket.id), after=sprocket))
@@ -116,7 +117,7 @@ async def add_missing_sprockets(tx: Transaction, wanted: Iterable[NewSprocket]) 
         (stored,) = await tx.first(
             "SELECT count(*) FROM sprockets WHERE teeth = :teeth AND pitch_diameter = :pitch_diameter"
             " AND outside_diameter = :outside_diameter AND pitch = :pitch",
-            **_members(new),
+            **members_of(new),
         )
         for _ in range(times - stored):
             await add_sprocket(tx, new)
@@ -142,18 +143,13 @@ async def _expect(tx: Transaction, sprocket_id: int, expected: Expected) -> Spro
 
 async def _store(tx: Transaction, action: Action, before: Sprocket, changes: Struct) -> Sprocket:
     """Store what is different about a sprocket. Where nothing is, nothing is written."""
-    after = replace(before, **_members(changes))
+    after = replace(before, **members_of(changes))
     if after == before:
         return before
     await tx.run(
         "UPDATE sprockets SET teeth = :teeth, pitch_diameter = :pitch_diameter,"
         " outside_diameter = :outside_diameter, pitch = :pitch WHERE id = :id",
-        **_members(after),
+        **members_of(after),
     )
     await enter(tx, Entry(action, "sprocket", str(after.id), before, after))
     return after
-
-
-def _members(of: Struct) -> dict[str, float]:
-    members = {name: getattr(of, name) for name in of.__struct_fields__}
-    return {name: value for name, value in members.items() if value is not UNSET}
