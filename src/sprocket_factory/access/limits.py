@@ -1,14 +1,20 @@
-"""How often somebody may come: wrong keys from one address, requests of one caller. Each process counts its own."""
+"""How often somebody may come: wrong keys from one address, requests of one caller, his share of the places.
+
+Each process counts its own.
+"""
 
 import ipaddress
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from litestar.types import Scope
 
-from sprocket_factory.errors import TooMany
+from sprocket_factory.errors import Busy, TooMany
 
 WINDOW_SECONDS = 60
 
@@ -74,6 +80,30 @@ class Quotas:
         state["more_headers"] = (*state["more_headers"], self._policy, left)
         if used > self._most:
             raise TooMany(f"{self._most:,} requests a minute are allowed.", retry_after_seconds=seconds)
+
+
+class Places:
+    """Counts by caller what lasts: of so many places in all, nobody has more than half."""
+
+    def __init__(self, most: int, refusal: str, hint: str) -> None:
+        """Say so to who has his share: `{}` in the refusal stands for how many that are."""
+        self._share = (most + 1) // 2
+        self._refusal = refusal
+        self._hint = hint
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def place_for(self, caller: str) -> Iterator[None]:
+        """Give this caller a place meanwhile. Raises Busy where he has his share already."""
+        if self._taken[caller] >= self._share:
+            raise Busy(self._refusal.format(self._share), hint=self._hint)
+        self._taken[caller] += 1
+        try:
+            yield
+        finally:
+            self._taken[caller] -= 1
+            if not self._taken[caller]:
+                del self._taken[caller]
 
 
 def address_of(scope: Scope) -> str:

@@ -7,13 +7,13 @@ away. It comes back with the last id it has, and gets what it missed from the da
 
 import asyncio
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from time import monotonic
 from typing import NamedTuple
 
+from sprocket_factory.access.limits import Places
 from sprocket_factory.database import Database
 from sprocket_factory.entities.change import Change
 from sprocket_factory.entities.change_feed import NotKept, find_last_position, read_feed
@@ -127,8 +127,7 @@ class Feed:
         """Allow so many followers in all, and half of them to one caller."""
         self._database = database
         self._most = most
-        self._share = (most + 1) // 2
-        self._callers: Counter[str] = Counter()
+        self._places = Places(most, "You follow the events {} times already.", hint="Leave one of them first.")
         self._woken: set[asyncio.Event] = set()
         self._tail: Tail | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -138,20 +137,17 @@ class Feed:
         """Give this caller a place, and what is set when there may be more for it. Raises Busy."""
         if len(self._woken) >= self._most:
             raise Busy(f"{self._most} clients follow the events already.", hint="Try again later.")
-        if self._callers[name] >= self._share:
-            raise Busy(f"You follow the events {self._share} times already.", hint="Leave one of them first.")
         woken = asyncio.Event()
-        self._woken.add(woken)
-        self._callers[name] += 1
-        event_clients.count += 1
-        try:
-            yield woken
-        finally:
-            event_clients.count -= 1
-            self._callers -= Counter([name])
-            self._woken.discard(woken)
-            if not self._woken:
-                self._stop()
+        with self._places.place_for(name):
+            self._woken.add(woken)
+            event_clients.count += 1
+            try:
+                yield woken
+            finally:
+                event_clients.count -= 1
+                self._woken.discard(woken)
+                if not self._woken:
+                    self._stop()
 
     async def follow(self, cursor: Cursor | None, woken: asyncio.Event) -> AsyncGenerator[tuple[Cursor, bytes]]:
         """Give what is behind a cursor as text, each time with how much was seen then; no text where to wait.

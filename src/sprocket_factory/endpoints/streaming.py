@@ -5,18 +5,17 @@ and with it the database's log; so there is a time for the whole, and nobody has
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import chain
 from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sprocket_factory.access.callers import counted_as
+from sprocket_factory.access.limits import Places
 from sprocket_factory.endpoints.answers import Answer, Header
 from sprocket_factory.endpoints.formats import Format
-from sprocket_factory.errors import Busy
 from sprocket_factory.observe import log
 
 MAX_WHOLE_ROWS = 1000
@@ -29,21 +28,7 @@ class Listers:
     def __init__(self, most: int, seconds: int) -> None:
         """Allow one caller half of so many, which the database itself sees to, and so long for each."""
         self.seconds = seconds
-        self._share = (most + 1) // 2
-        self._places: Counter[str] = Counter()
-
-    @contextmanager
-    def place_for(self, name: str) -> Iterator[None]:
-        """Give this caller a place. Raises Busy where he has his share already."""
-        if self._places[name] >= self._share:
-            raise Busy(f"You read {self._share} whole lists already.", hint="Read them to their end first.")
-        self._places[name] += 1
-        try:
-            yield
-        finally:
-            self._places[name] -= 1
-            if not self._places[name]:
-                del self._places[name]
+        self.places = Places(most, "You read {} whole lists already.", hint="Read them to their end first.")
 
 
 async def stream_answer(chunks: AsyncGenerator[list[Any]], format_: Format, headers: Sequence[Header]) -> ASGIApp:
@@ -73,7 +58,7 @@ class _Streamed:
         listers: Listers = state["listers"]
         headers = [(b"content-type", self._format.media_type.encode()), *self._headers]
         async with aclosing(self._rest):
-            with listers.place_for(counted_as(state["caller"], scope)):
+            with listers.places.place_for(counted_as(state["caller"], scope)):
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 if scope.get("method") != "HEAD" and not await self._send_bodies(scope, receive, send):
                     return  # without an end, so the server breaks the connection off, and nobody takes it for whole
