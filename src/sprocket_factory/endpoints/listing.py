@@ -26,6 +26,7 @@ from sprocket_factory.endpoints.parameters import (
 )
 from sprocket_factory.endpoints.routing import ApiRequest
 from sprocket_factory.endpoints.streaming import stream_answer
+from sprocket_factory.entities import MAX_INTEGER
 from sprocket_factory.entities.listing import (
     Filter,
     Kind,
@@ -46,10 +47,9 @@ MAX_CHOICES = 1000
 MAX_TEXT = 1000
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
-_MAX_INTEGER = 2**63 - 1
 
 _SCHEMAS: Mapping[Kind, Schema] = {
-    "integer": {"type": "integer", "minimum": -_MAX_INTEGER, "maximum": _MAX_INTEGER},
+    "integer": {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
     "number": {"type": "number"},
     "text": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": "^[^\\u0000]+$"},
     "time": TIME,
@@ -189,7 +189,7 @@ def _value(name: str, kind: Kind, text: str, latest: int) -> int | float | str:
                 raise wrong_parameter(name, f"Text has 1 to {MAX_TEXT:,} characters, none of them NUL.")
             return text
         case "integer":
-            return read_whole_number({name: text}, name, -_MAX_INTEGER, _MAX_INTEGER)
+            return read_whole_number({name: text}, name, -MAX_INTEGER, MAX_INTEGER)
         case "number":
             if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
                 return number

@@ -17,12 +17,10 @@ from litestar.routes import HTTPRoute
 from sprocket_factory import __version__, errors
 from sprocket_factory.endpoints.parameters import EVENT_ID, TIME
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, Kind
-from sprocket_factory.endpoints.problems import Problem
+from sprocket_factory.endpoints.problems import PROBLEM_JSON, Problem
 from sprocket_factory.endpoints.reading import JSON, MERGE_PATCH
 from sprocket_factory.endpoints.routing import BASE_PATH, CREDENTIALS
 from sprocket_factory.entities import MAX_ID
-
-PROBLEM_JSON = "application/problem+json"
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """In the order in which readers expect them."""

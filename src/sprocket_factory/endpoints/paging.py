@@ -11,10 +11,9 @@ import msgspec
 from sprocket_factory.database import Value
 from sprocket_factory.endpoints.parameters import given_parameters, wrong_parameter
 from sprocket_factory.endpoints.routing import ApiRequest
+from sprocket_factory.entities import MAX_INTEGER
 from sprocket_factory.entities.instant import EARLIEST, LATEST, from_datetime
 from sprocket_factory.entities.listing import Kind, Listing, Query
-
-_MAX_INTEGER = 2**63 - 1
 
 
 def next_page(request: ApiRequest, listing: Listing[Any], query: Query, last: msgspec.Struct) -> str:
@@ -63,7 +62,7 @@ def _seal(listing: Listing[Any], query: Query, values: Sequence[Value]) -> bytes
 def _may_be(kind: Kind, value: Any) -> bool:
     match kind:
         case "integer":
-            return type(value) is int and abs(value) <= _MAX_INTEGER
+            return type(value) is int and abs(value) <= MAX_INTEGER
         case "time":
             return type(value) is int and EARLIEST <= value <= LATEST
         case "number":

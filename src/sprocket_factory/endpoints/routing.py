@@ -1,17 +1,19 @@
 """How an endpoint is declared: Litestar's decorators, with what else the service needs to know of it beside them.
 
-Litestar keeps these as the handler's `opt`; openapi.py and checks.py read them there:
+Litestar keeps these as the handler's `opt`, where openapi.py, checks.py, parameters.py and pages.py read them:
 
 - `role`: the least role that may do this; a handler that names none needs `admin`.
 - `gives`: what each status of success is answered with: `{200: Sprocket}`; a type alone stands for 200.
 - `media_types`: in which media types it can be given; JSON where nothing is said.
 - `reads`: the type of the body, or a type for each media type.
 - `parameters`: the query parameters, each with its schema.
+- `required`: the names of those that have to be given.
 - `any_parameters`: whether there may be others, which say nothing here.
 - `refuses`: the refusals beyond those that any endpoint may give.
 - `headers`: what its answers tell browsers, where that is not headers.DATA.
 - `even_if_busy`: whether it is answered where there is too much to do: what tells how the service is.
 - `endless`: whether the answer goes on until its reader leaves. It has no version, and Last-Event-ID is listened to.
+- `page`: whether it is a page of the board (pages.py), so that its refusals are pages as well.
 - `conditional`, `once`: whether If-Match and If-None-Match, or Idempotency-Key, are listened to.
 """
 

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-MAX_ID = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
+"""What is stored of whole numbers, on either engine."""
+
+MAX_ID = MAX_INTEGER
 
 Id = Annotated[int, Meta(ge=1, le=MAX_ID, description="Given by the service and never used again.")]
