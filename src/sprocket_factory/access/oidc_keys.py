@@ -218,10 +218,10 @@ async def _get(client: httpx.AsyncClient, url: str, document: type[T]) -> T:
     async with client.stream("GET", url) as answer:
         if answer.status_code != httpx.codes.OK:
             raise Unfit(f"{url} answers with {answer.status_code}.")
-        return msgspec.json.decode(await text_of(answer), type=document)
+        return msgspec.json.decode(await body_of(answer), type=document)
 
 
-async def text_of(answer: httpx.Response) -> bytes:
+async def body_of(answer: httpx.Response) -> bytes:
     """Return what an issuer answers. Raises Unfit where that is more than MAX_DOCUMENT_BYTES."""
     text = bytearray()
     async for piece in answer.aiter_raw():

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from sprocket_factory.access.callers import Caller
 from sprocket_factory.access.oidc import Issuer, read_header
-from sprocket_factory.access.oidc_keys import FETCH_SECONDS, Discovery, Unfit, client_for, is_local, is_safe, text_of
+from sprocket_factory.access.oidc_keys import FETCH_SECONDS, Discovery, Unfit, body_of, client_for, is_local, is_safe
 from sprocket_factory.errors import Forbidden, Unavailable, Unusable, WrongCredentials, shown
 from sprocket_factory.observe import log, security_log
 
@@ -130,7 +130,7 @@ class IssuerSignIn:
             async with timeout(FETCH_SECONDS), client_for(self._issuer.name, self._issuer.keys.tls) as client:
                 answering = client.stream("POST", described.token_endpoint, content=urlencode(form), headers=headers)
                 async with answering as answer:
-                    status, text = answer.status_code, await text_of(answer)
+                    status, text = answer.status_code, await body_of(answer)
             if status == httpx.codes.OK:
                 return msgspec.json.decode(text, type=Tokens)
         except (Unfit, TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:

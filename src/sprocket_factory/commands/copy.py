@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told
 from sprocket_factory.database import Database, Row
-from sprocket_factory.entities.attainment_rollup import bring_up_to_date, outdate
+from sprocket_factory.entities.attainment_rollup import outdate, rebuild_outdated
 from sprocket_factory.entities.change import complete_changes
 from sprocket_factory.entities.copying import (
     TABLES,
@@ -80,7 +80,7 @@ async def _copy(source: Settings, target: Settings, progress: Progress) -> dict[
         await there.write(outdate, by="copy")
         for table in TABLES:
             await _copy_table(job, table)
-        await there.write(bring_up_to_date, by="copy", alone=True)
+        await there.write(rebuild_outdated, by="copy", alone=True)
         await there.write(restore_last_ids, await last_ids(here), by="copy")
         return {table.name: await _compare(job, table) for table in TABLES}
 

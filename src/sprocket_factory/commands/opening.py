@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import click
 
 from sprocket_factory.database import Database, ServerPlace, open_database
-from sprocket_factory.entities.attainment_rollup import are_up_to_date, bring_up_to_date
+from sprocket_factory.entities.attainment_rollup import are_up_to_date, rebuild_outdated
 from sprocket_factory.errors import Busy
 from sprocket_factory.observe import log
 from sprocket_factory.settings import Settings, read_secret
@@ -33,7 +33,7 @@ async def opened_database(settings: Settings) -> AsyncIterator[Database]:
     try:
         if database.is_new:
             click.echo(f"Made a new database: {database.location}", err=True)
-        await _bring_up_to_date(database)
+        await _rebuild_sums(database)
         yield database
     finally:
         await database.close()
@@ -49,10 +49,10 @@ def place_of(settings: Settings) -> ServerPlace:
     )
 
 
-async def _bring_up_to_date(database: Database) -> None:
+async def _rebuild_sums(database: Database) -> None:
     """Make the sums of production anew where they are not there, or were made with other time zones."""
     while not await are_up_to_date(database):
         if not database.is_new:
             log.info("summing up all production by quarter-hour and day, as this version of the time zones has them")
         with suppress(Busy):  # another server does so at this moment, or a write holds the database: look again then
-            await database.write(bring_up_to_date, by="start", alone=True)
+            await database.write(rebuild_outdated, by="start", alone=True)

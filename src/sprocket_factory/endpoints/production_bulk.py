@@ -23,7 +23,7 @@ from sprocket_factory.endpoints.parameters import (
     required_parameters,
     wrong_parameter,
 )
-from sprocket_factory.endpoints.production_keys import key_of, location_of
+from sprocket_factory.endpoints.production_keys import key_in_body, location_of
 from sprocket_factory.endpoints.reading import (
     MAX_OBJECT_BYTES,
     decode,
@@ -130,7 +130,7 @@ async def _post_one(request: ApiRequest, post_once: Once, body: bytes) -> ASGIAp
         sprocket_production_actual=new.sprocket_production_actual,
         sprocket_production_goal=new.sprocket_production_goal,
     )
-    key = key_of(new, request.latest)
+    key = key_in_body(new, request.latest)
 
     def answer(result: tuple[Production, Outcome]) -> Answer:
         record, outcome = result

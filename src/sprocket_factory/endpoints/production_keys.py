@@ -29,16 +29,16 @@ def key_to_create(request: ApiRequest) -> Key:
     """Return the factory and time in the path. Raises as key_to_write, and Invalid for a time too far ahead."""
     key = key_to_write(request)
     if key.time > request.latest:
-        read_time(request.scope["path_params"]["time"], request.latest, "")
+        read_time_at(request.scope["path_params"]["time"], request.latest, "")
     return key
 
 
-def key_of(new: NewProduction, latest: int) -> Key:
+def key_in_body(new: NewProduction, latest: int) -> Key:
     """Return the factory and time of a record that comes in. Raises Invalid."""
-    return Key(new.factory_id, read_time(new.time, latest, "/time"))
+    return Key(new.factory_id, read_time_at(new.time, latest, "/time"))
 
 
-def read_time(value: str | float, latest: int, pointer: str) -> int:
+def read_time_at(value: str | float, latest: int, pointer: str) -> int:
     """Return the instant that a member is. Raises Invalid, which says where it was."""
     try:
         return read_instant(value, latest)

@@ -103,7 +103,7 @@ async def outdate(tx: Transaction) -> None:
     await tx.run("UPDATE rollups SET tzdata = ''")
 
 
-async def bring_up_to_date(tx: Transaction) -> int:
+async def rebuild_outdated(tx: Transaction) -> int:
     """Make all sums anew unless somebody has done so by now; return for how many factories."""
     row = await tx.lock("SELECT tzdata FROM rollups")
     if row is not None and row[0] == tzdata_version():
