@@ -49,11 +49,19 @@ class Logged:
 def log_read(monkeypatch: pytest.MonkeyPatch, levels: str = "", format_: str = "json") -> Iterator[Logged]:
     """Read the log of this process: everything but what `levels` leave out."""
     logged = Logged()
-    handlers = list(logging.getLogger().handlers)
-    with monkeypatch.context() as patch:
+    with logging_as_before(), monkeypatch.context() as patch:
         patch.setattr(observe_logs.lines, "write", logged.take)
         observe_logs.configure_logging("debug", levels, format_)
         yield logged
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """Let the log of this process be at the end as the tests have it, whatever was set meanwhile."""
+    handlers = list(logging.getLogger().handlers)
+    try:
+        yield
+    finally:
         observe_logs.configure_logging("warning", format_="console")
         logging.captureWarnings(capture=False)
         for handler in set(logging.getLogger().handlers) - set(handlers):

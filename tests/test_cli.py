@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from command_line import run_here
 from harness import BASE_PATH, TLS, Program, run_program
 from sprocket_factory.settings import Settings
 
@@ -37,7 +39,7 @@ def test_load_announces_a_new_database_with_its_absolute_path(tmp_path: Path) ->
 
 def test_serve_refuses_to_make_a_database_where_it_must_exist(tmp_path: Path) -> None:
     """`--must-exist` ends with a sentence that names the path."""
-    done = run_program("serve", "--must-exist", folder=tmp_path)
+    done = run_here("serve", "--port", "0", "--must-exist", folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"There is no database at {tmp_path / 'sprocket-factory.db'}." in done.stderr
@@ -47,18 +49,18 @@ def test_serve_refuses_to_make_a_database_where_it_must_exist(tmp_path: Path) ->
 def test_serve_refuses_any_address_but_loopback_where_anybody_may_write(tmp_path: Path, host: str) -> None:
     """Where callers without a key may write, nobody from outside may reach the service; nothing is made."""
     role = {"0.0.0.0": "operator", "::": "engineer"}.get(host, "admin")  # noqa: S104 - it must not listen there
-    done = run_program("serve", "--anonymous-role", role, "--host", host, "--port", "0", folder=tmp_path)
+    done = run_here("serve", "--anonymous-role", role, "--host", host, "--port", "0", folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"{host} is not loopback" in done.stderr
     assert [] == list(tmp_path.iterdir())
 
 
-def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path: Path) -> None:
+def test_serve_says_when_a_port_is_taken(tmp_path: Path) -> None:
     """The refusal names the port and what to do."""
-    port = start("serve", "--port", "0").wait_for_address().rsplit(":", 1)[1]
-
-    done = run_program("serve", "--port", port, folder=tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_here("serve", "--port", str(port), folder=tmp_path)
 
     assert 1 == done.returncode
     assert f"Cannot listen on 127.0.0.1 port {port}" in done.stderr
@@ -75,7 +77,7 @@ def test_serve_says_when_a_port_is_taken(start: Callable[..., Program], tmp_path
 )
 def test_a_setting_that_cannot_work_is_refused(tmp_path: Path, flag: str, value: str, complaint: str) -> None:
     """The refusal names the flag and what it may be; nothing is made."""
-    done = run_program("serve", flag, value, folder=tmp_path)
+    done = run_here("serve", flag, value, folder=tmp_path)
 
     assert 2 == done.returncode
     assert flag in done.stderr
@@ -97,20 +99,13 @@ def test_an_environment_file_that_cannot_be_read_is_named(tmp_path: Path) -> Non
 def test_a_flag_outdoes_the_environment_and_the_environment_outdoes_the_file(tmp_path: Path) -> None:
     """Settings come from flags, SPROCKET_FACTORY_* and .env, in this order."""
     (tmp_path / ".env").write_text(
-        "SPROCKET_FACTORY_DATABASE_URL=sqlite:///from_file.db\nSPROCKET_FACTORY_MUST_EXIST=1\n"
+        "SPROCKET_FACTORY_PORT=0\nSPROCKET_FACTORY_DATABASE_URL=sqlite:///from_file.db\nSPROCKET_FACTORY_MUST_EXIST=1\n"
     )
 
+    environment = {"SPROCKET_FACTORY_DATABASE_URL": "sqlite:///from_environment.db"}
     from_file = run_program("serve", folder=tmp_path)
-    from_environment = run_program(
-        "serve", folder=tmp_path, SPROCKET_FACTORY_DATABASE_URL="sqlite:///from_environment.db"
-    )
-    from_flag = run_program(
-        "serve",
-        "--database-url",
-        "sqlite:///from_flag.db",
-        folder=tmp_path,
-        SPROCKET_FACTORY_DATABASE_URL="sqlite:///from_environment.db",
-    )
+    from_environment = run_here("serve", folder=tmp_path, **environment)
+    from_flag = run_here("serve", "--database-url", "sqlite:///from_flag.db", folder=tmp_path, **environment)
 
     assert ["from_file", "from_environment", "from_flag"] == [
         re.findall(r"(\w+)\.db", done.stderr)[0] for done in (from_file, from_environment, from_flag)

@@ -8,25 +8,31 @@ import ssl
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from command_line import run_here
 from feeds import opened
-from harness import BASE_PATH, START_SECONDS, TLS, Program, clean_environment, run_program
+from harness import BASE_PATH, START_SECONDS, TLS, Program, clean_environment
 from keyholders import WRONG_KEY
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.commands.first_key import files_in, give_first_key
 from sprocket_factory.database import Database
-from sprocket_factory.entities.key import count_keys, digest_of_secret, find_holder
+from sprocket_factory.entities.key import NewKey, add_key, count_keys, digest_of_secret, find_holder, new_secret
 from sprocket_factory.errors import Busy, OutcomeUnknown, Refusal, Unusable
 
 KEY_FILE = "sprocket-factory.admin-key"
 
 NOBODY_WRITES_HERE = Path("/proc")
 """A folder in which not even root makes a file."""
+
+MAKE_CERTIFICATE = (
+    "openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+    " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+)
 
 CLOSED = ("serve", "--port", "0", "--anonymous-role", "none")
 
@@ -88,13 +94,13 @@ def test_the_second_start_makes_no_key(start: Callable[..., Program], tmp_path: 
     assert "first key" not in second.output
 
 
-def test_no_first_key_is_made_where_there_is_one(start: Callable[..., Program], tmp_path: Path) -> None:
-    """A key that was added on the command line is enough, whatever its role."""
-    secret = run_program("key", "add", "press line", "--role", "viewer", folder=tmp_path).stdout.strip()
-    address = start(*CLOSED).wait_for_address()
+async def test_no_first_key_is_made_where_there_is_one(database: Database, tmp_path: Path) -> None:
+    """A key that was added before is enough, whatever its role."""
+    await database.write(add_key, NewKey(name="press line", role="viewer"), new_secret(), by="test")
+    await give_first_key(database)
 
-    assert "viewer" == ask(address, secret).json()["role"]
-    assert not (tmp_path / KEY_FILE).exists()
+    assert 1 == await count_keys(database)
+    assert [] == keys_left_in(tmp_path)
 
 
 def test_the_first_key_of_another_database_is_not_written_over(start: Callable[..., Program], tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_the_first_key_of_another_database_is_not_written_over(start: Callable[.
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "link to nothing"])
-def test_what_has_the_name_of_the_first_key_stays(start: Callable[..., Program], tmp_path: Path, kind: str) -> None:
+async def test_what_has_the_name_of_the_first_key_stays(database: Database, tmp_path: Path, kind: str) -> None:
     """Somebody else may have put it there, or laid the link: the key stands in a file of its own."""
     elsewhere = tmp_path / "elsewhere"
     path = tmp_path / KEY_FILE
@@ -129,8 +135,9 @@ def test_what_has_the_name_of_the_first_key_stays(start: Callable[..., Program],
         case _:
             path.symlink_to(elsewhere)
     before = path.lstat()
-    address = start(*CLOSED).wait_for_address()
+    await give_first_key(database)
     secret = (tmp_path / "sprocket-factory-2.admin-key").read_text().strip()
+    holder = await find_holder(database, digest_of_secret(secret))
 
     assert (before.st_ino, before.st_size, before.st_mode) == (
         path.lstat().st_ino,
@@ -138,7 +145,8 @@ def test_what_has_the_name_of_the_first_key_stays(start: Callable[..., Program],
         path.lstat().st_mode,
     )
     assert (kind == "link") == elsewhere.exists()
-    assert "admin" == ask(address, secret).json()["role"]
+    assert holder is not None
+    assert "admin" == holder.role
 
 
 def test_a_first_key_that_nobody_could_get_is_not_made(
@@ -146,12 +154,11 @@ def test_a_first_key_that_nobody_could_get_is_not_made(
 ) -> None:
     """Where its file cannot be written the start ends with a sentence, and the next one makes the key."""
     url = ("--database-url", postgresql.new_database())
-    done = run_program(*CLOSED, *url, folder=NOBODY_WRITES_HERE)
+    done = run_here(*CLOSED, *url, folder=NOBODY_WRITES_HERE)
     keys = postgresql.ask("SELECT count(*) FROM keys", url[1])
     address = start(*CLOSED, *url).wait_for_address()
 
     assert (1, "0") == (done.returncode, keys)
-    assert "Traceback" not in done.stderr
     assert KEY_FILE in done.stderr
     assert "admin" == ask(address, (tmp_path / KEY_FILE).read_text().strip()).json()["role"]
 
@@ -278,24 +285,35 @@ def test_whoever_only_lets_strangers_read_may_listen_everywhere(start: Callable[
     assert {"none": 401, "viewer": 200}[role] == answer.status_code
 
 
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a certificate for this machine, signed by itself, and return it and its key."""
-    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
-    command = "openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost"
-    subprocess.run(
-        [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two certificates for this machine, each signed by its own key, and an empty file."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("ours", "theirs"):
+        subprocess.run(
+            [*MAKE_CERTIFICATE.split(), "-keyout", f"{name}.key", "-out", f"{name}.crt"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+    (folder / "empty").touch()
+    return folder
 
 
-def test_a_request_over_https_works(start: Callable[..., Program], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def over_https(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Run the program with a certificate, and give its address and the first key."""
+    folder = tmp_path_factory.mktemp("over_https")
+    flags = ("--tls-cert", str(certificates / "ours.crt"), "--tls-key", str(certificates / "ours.key"))
+    program = Program(*CLOSED, *flags, folder=folder)
+    yield program.wait_for_address(), (folder / KEY_FILE).read_text().strip()
+    program.kill()
+
+
+def test_a_request_over_https_works(over_https: tuple[str, str], certificates: Path) -> None:
     """With a certificate and its key the service speaks TLS, and nothing else on that port."""
-    certificate, key = make_certificate(tmp_path, "ours")
-    address = start(*CLOSED, "--tls-cert", str(certificate), "--tls-key", str(key)).wait_for_address()
-    secret = (tmp_path / KEY_FILE).read_text().strip()
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    address, secret = over_https
+    trusting = ssl.create_default_context(cafile=str(certificates / "ours.crt"))
     answer = ask(address, secret, verify=trusting)
 
     assert address.startswith("https://127.0.0.1:")
@@ -304,10 +322,9 @@ def test_a_request_over_https_works(start: Callable[..., Program], tmp_path: Pat
         ask(address.replace("https", "http"), secret)
 
 
-def test_tls_older_than_1_2_is_refused(start: Callable[..., Program], tmp_path: Path) -> None:
+def test_tls_older_than_1_2_is_refused(over_https: tuple[str, str]) -> None:
     """What is broken is not spoken."""
-    certificate, key = make_certificate(tmp_path, "ours")
-    address = start(*CLOSED, "--tls-cert", str(certificate), "--tls-key", str(key)).wait_for_address()
+    address, _ = over_https
     command = ["openssl", "s_client", "-cipher", "ALL:@SECLEVEL=0", "-connect", address.removeprefix("https://")]
     codes = [
         subprocess.run(
@@ -331,15 +348,11 @@ def test_tls_older_than_1_2_is_refused(start: Callable[..., Program], tmp_path: 
         ("", "ours.key", "both --tls-cert and --tls-key"),
     ],
 )
-def test_a_certificate_that_cannot_work_is_refused(tmp_path: Path, cert: str, key: str, complaint: str) -> None:
+def test_a_certificate_that_cannot_work_is_refused(certificates: Path, cert: str, key: str, complaint: str) -> None:
     """The start ends with a sentence that names the files, before there is a database or a key."""
-    for name in ("ours", "theirs"):
-        make_certificate(tmp_path, name)
-    (tmp_path / "empty").touch()
-    before = sorted(tmp_path.iterdir())
-    done = run_program("serve", "--port", "0", "--tls-cert", cert, "--tls-key", key, folder=tmp_path)
+    before = sorted(certificates.iterdir())
+    done = run_here("serve", "--port", "0", "--tls-cert", cert, "--tls-key", key, folder=certificates)
 
     assert 1 == done.returncode
     assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
-    assert before == sorted(tmp_path.iterdir())
+    assert before == sorted(certificates.iterdir())

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness import Client, Program, clean_environment, run_program
+from command_line import run_here
+from harness import Client, Program, clean_environment
 from own_issuer import OwnIssuer
 from sprocket_factory.app import trusted_issuer
 from sprocket_factory.errors import Unusable
@@ -93,7 +94,7 @@ def test_an_issuer_is_https_or_on_this_machine(issuer: str) -> None:
 @pytest.mark.parametrize("more", [(), ("--workers", "2", "--database-url", "postgresql://nobody@127.0.0.1:1/nowhere")])
 def test_settings_that_cannot_be_meant_keep_the_service_from_starting(tmp_path: Path, more: tuple[str, ...]) -> None:
     """With one process or several: it ends before it looks for a database, and makes none."""
-    done = run_program("serve", *ISSUER, "--oidc-roles", "viewer=reader", *more, folder=tmp_path)
+    done = run_here("serve", *ISSUER, "--oidc-roles", "viewer=reader", *more, folder=tmp_path)
 
     assert 1 == done.returncode
     assert done.stderr.startswith("Error: --oidc-issuer needs --oidc-audience.")
@@ -102,7 +103,7 @@ def test_settings_that_cannot_be_meant_keep_the_service_from_starting(tmp_path: 
 
 def test_a_leeway_that_is_none_is_refused(tmp_path: Path) -> None:
     """More than five minutes is no difference of clocks."""
-    done = run_program("serve", *ISSUER, *REST, "--oidc-leeway-seconds", "301", folder=tmp_path)
+    done = run_here("serve", *ISSUER, *REST, "--oidc-leeway-seconds", "301", folder=tmp_path)
 
     assert 2 == done.returncode
     assert "--oidc-leeway-seconds" in done.stderr
@@ -148,7 +149,7 @@ def run_without(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[s
     """Run `serve` as if packages were not installed: those before the first flag."""
     hidden = list(takewhile(lambda argument: not argument.startswith("-"), arguments))
     return subprocess.run(
-        [sys.executable, "-c", HIDING, ",".join(hidden), "serve", *arguments[len(hidden) :]],
+        [sys.executable, "-c", HIDING, ",".join(hidden), "serve", "--port", "0", *arguments[len(hidden) :]],
         cwd=folder,
         env=clean_environment(),
         capture_output=True,

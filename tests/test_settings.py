@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import run_program
+from command_line import run_here
 from sprocket_factory.settings import Settings, as_example, as_markdown, as_text
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ def test_the_example_may_be_used_as_it_is(tmp_path: Path) -> None:
     """Every line of it without its # is taken, and means the default."""
     lines = ROOT.joinpath(".env.example").read_text().splitlines()
     (tmp_path / ".env").write_text("\n".join(line.removeprefix("#") for line in lines if line.startswith("#SPROCKET")))
-    refused = run_program("serve", "--must-exist", folder=tmp_path)
+    refused = run_here("serve", "--port", "0", "--must-exist", folder=tmp_path)
 
     assert f"There is no database at {tmp_path / 'sprocket-factory.db'}." in refused.stderr
 
@@ -45,14 +45,14 @@ def test_no_secret_is_a_setting() -> None:
 @pytest.mark.parametrize("period", ["off", "15m"])
 def test_a_period_is_written_as_in_the_document(tmp_path: Path, period: str) -> None:
     """It is taken, and so is the word for none."""
-    done = run_program("serve", "--must-exist", "--backup-every", period, folder=tmp_path)
+    done = run_here("serve", "--port", "0", "--must-exist", "--backup-every", period, folder=tmp_path)
 
     assert "There is no database" in done.stderr
 
 
 def test_what_is_no_period_is_refused(tmp_path: Path) -> None:
     """The refusal shows what may be written."""
-    done = run_program("serve", "--must-exist", "--backup-every", "hourly", folder=tmp_path)
+    done = run_here("serve", "--port", "0", "--must-exist", "--backup-every", "hourly", folder=tmp_path)
 
     assert (2, True) == (done.returncode, "Write 90s, 15m, 1h or 1d." in done.stderr)
 
