@@ -11,14 +11,15 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from harness import BASE_PATH, TLS, Program, run_program
+from command_line import run_here
+from harness import BASE_PATH, TLS, Program
 from postgresql_server import GUARDED, OWNER, PASSWORD, PostgreSQLServer
 from sprocket_factory.commands import cli
 from sprocket_factory.database import open_database
 from sprocket_factory.database.migrations import migrations_for
 from sprocket_factory.database.postgresql_pool import SERVER_SETTINGS
 
-AT_ONCE = 10
+AT_ONCE = 4
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def with_password(url: str, password: str) -> str:
     return url.replace("@", f":{quote(password, safe='')}@", 1)
 
 
-def test_ten_servers_that_start_at_once_all_serve(postgresql: PostgreSQLServer, start: Callable[..., Program]) -> None:
+def test_servers_that_start_at_once_all_serve(postgresql: PostgreSQLServer, start: Callable[..., Program]) -> None:
     """On an empty database one of them applies each migration, and none of them fails."""
     url = postgresql.bare_database()
     programs = [start("serve", "--port", "0", "--database-url", url) for _ in range(AT_ONCE)]
@@ -84,7 +85,7 @@ def test_fault_36_a_database_that_another_program_uses_is_left_as_it_is(
     url = postgresql.bare_database()
     postgresql.ask(f"CREATE TABLE {table}", url)
     before = tables_of(postgresql, url)
-    refused = run_program("serve", "--port", "0", "--database-url", url, folder=tmp_path)
+    refused = run_here("serve", "--port", "0", "--database-url", url, folder=tmp_path)
 
     assert 1 == refused.returncode
     assert refused.stderr.startswith("Error: ")

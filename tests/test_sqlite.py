@@ -11,8 +11,8 @@ import pytest
 from bulk import HEADER, MANY, MEGABYTE, PATIENCE_SECONDS, START, a_row, add_factory, as_csv, counted, send
 from harness import START_SECONDS, Client, HeldMerge, Program, Service, a_sprocket, run_program
 from keyholders import caller, make_key
-from long_lists import MANY as RECORDS
 from long_lists import (
+    VERY_MANY,
     as_many_stopped_readers_as_allowed,
     keep_writing,
     service_with_many_records,
@@ -30,13 +30,13 @@ def test_a_write_that_would_wait_too_long_for_a_merge_is_told_to_come_again(
     tmp_path: Path, held: HeldMerge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is 503 with Retry-After and not done later; reads are answered; the merge does not notice."""
+    monkeypatch.setattr("sprocket_factory.database.sqlite_writer.BUSY_SECONDS", 0.5)
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}")
     with Service(settings) as running, Client(running.address) as engineer, Client(running.address) as other:
         factory_id = add_factory(engineer)
         with ThreadPoolExecutor() as callers:
             merge = callers.submit(send, other, "text/csv", as_csv([a_row(factory_id)]))
             assert held.begun.wait(PATIENCE_SECONDS)
-            monkeypatch.setattr("sprocket_factory.database.sqlite_writer.BUSY_SECONDS", 0.2)
             refused = engineer.post("/sprockets", json=a_sprocket())
             read = [
                 engineer.get(path) for path in ("/sprockets", f"/production/{factory_id}", f"/factories/{factory_id}")
@@ -81,13 +81,13 @@ def test_fault_01_a_bulk_merge_that_is_killed_is_whole_or_absent(
 def test_fault_39_the_log_is_used_again_once_stopped_readers_are_cut_off(tmp_path: Path) -> None:
     """A snapshot holds the log back, so none is held for a reader who takes nothing: writes do not let it grow."""
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}", max_lists=1)
-    with service_with_many_records(settings) as running, Client(running.address) as operator:
+    with service_with_many_records(settings, VERY_MANY) as running, Client(running.address) as operator:
         with as_many_stopped_readers_as_allowed(operator):
             keep_writing(operator, 100)
             running.let_seconds_pass(settings.stalled_seconds + 3)
             write_until_readable(operator)
         for number in range(3):
-            upload(operator, RECORDS // 2, factory_ids=[1, 2], more=number + 1)
+            upload(operator, VERY_MANY // 2, factory_ids=[1, 2], more=number + 1)
             keep_writing(operator, 1)
         log_bytes = (tmp_path / "factory.db-wal").stat().st_size
 
