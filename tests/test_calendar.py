@@ -1,9 +1,7 @@
 """Where hours, days, weeks and months begin in a time zone: as one finds it minute by minute."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
@@ -30,10 +28,11 @@ from sprocket_factory.entities.calendar import (
 
 LONGER: tuple[By, By] = ("week", "month")
 
-MINUTE = timedelta(minutes=1)
-DAY = timedelta(days=1)
+Around = list[list[tuple[datetime, datetime]]]
 
-odd_zones = pytest.mark.parametrize("name", ODD_ZONES)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 def instant_of(moment: datetime) -> int:
@@ -41,22 +40,42 @@ def instant_of(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-@cache
-def changes(name: str) -> list[datetime]:
-    """Return about when the clocks of a zone were changed: the hour before it, in twelve years."""
-    zone = zone_named(name)
-    hours = [datetime(2004, 1, 1, tzinfo=UTC) + timedelta(hours=number) for number in range(12 * 8766)]
-    offsets = [hour.astimezone(zone).utcoffset() for hour in hours]
-    return [hours[place] for place in range(len(hours) - 1) if offsets[place] != offsets[place + 1]][:10]
+@pytest.fixture(scope="module", params=ODD_ZONES)
+def name(request: pytest.FixtureRequest) -> str:
+    """Return the name of a zone."""
+    zone_name: str = request.param
+    return zone_name
 
 
-def minutes_around(name: str) -> Iterator[list[tuple[datetime, datetime]]]:
-    """Give the minutes of the days around each change of the clocks, in UTC and local; common ones where none is."""
+@pytest.fixture(scope="module")
+def around(name: str) -> Around:
+    """Return the minutes of the days around changes of the clocks, in UTC and local; common ones where none is."""
     zone = zone_named(name)
+    days = []
     for change in changes(name) or [datetime(2021, 1, 21, tzinfo=UTC)]:
         begin = change.replace(hour=0) - 2 * DAY
         moments = [begin + number * MINUTE for number in range(4 * 24 * 60)]
-        yield [(moment, moment.astimezone(zone)) for moment in moments]
+        days.append([(moment, moment.astimezone(zone)) for moment in moments])
+    return days
+
+
+def changes(name: str) -> list[datetime]:
+    """Return about when the clocks of a zone were changed: the hour before it, once for each way in twelve years.
+
+    Ways differ in the offsets, in the hour, and in whether a month begins then.
+    """
+    zone = zone_named(name)
+    ways: dict[object, datetime] = {}
+    for day in (datetime(2004, 1, 1, tzinfo=UTC) + number * DAY for number in range(12 * 365)):
+        if day.astimezone(zone).utcoffset() != (day + DAY).astimezone(zone).utcoffset():
+            before, after = next(
+                (local, later)
+                for local, later in pairwise((day + number * HOUR).astimezone(zone) for number in range(25))
+                if local.utcoffset() != later.utcoffset()
+            )
+            way = (before.utcoffset(), after.utcoffset(), before.hour, after.day == 1)
+            ways.setdefault(way, before.astimezone(UTC))
+    return list(ways.values())
 
 
 def spans(minutes: list[tuple[datetime, datetime]], key: object) -> dict[object, tuple[int, int]]:
@@ -69,10 +88,9 @@ def spans(minutes: list[tuple[datetime, datetime]], key: object) -> dict[object,
     return found
 
 
-@odd_zones
-def test_a_slot_is_a_run_of_one_offset_within_a_quarter_hour(name: str) -> None:
+def test_a_slot_is_a_run_of_one_offset_within_a_quarter_hour(name: str, around: Around) -> None:
     """Cut where the clocks are changed, slots cover each quarter-hour, and each lies in one local date."""
-    for minutes in minutes_around(name):
+    for minutes in around:
         for place in range(0, len(minutes), 15):
             quarter = minutes[place : place + 15]
             runs = [list(run) for _, run in groupby(quarter, key=lambda minute: minute[1].utcoffset())]
@@ -86,10 +104,9 @@ def test_a_slot_is_a_run_of_one_offset_within_a_quarter_hour(name: str) -> None:
             assert expected[-1] == slot_of(zone_of(name), instant_of(quarter[-1][0]))
 
 
-@odd_zones
-def test_a_day_spans_what_has_its_date(name: str) -> None:
+def test_a_day_spans_what_has_its_date(name: str, around: Around) -> None:
     """From the first instant of a local date to the last, whatever becomes of midnight; None where it was left out."""
-    for minutes in minutes_around(name):
+    for minutes in around:
         expected = spans(minutes, lambda local: local.date())
         dates = [minutes[0][1].date() + number * DAY for number in range(1, 4)]
         assert [expected.get(date_) for date_ in dates] == [
@@ -97,10 +114,9 @@ def test_a_day_spans_what_has_its_date(name: str) -> None:
         ]
 
 
-@odd_zones
-def test_an_hour_is_a_run_of_one_date_one_hour_and_one_offset(name: str) -> None:
+def test_an_hour_is_a_run_of_one_date_one_hour_and_one_offset(name: str, around: Around) -> None:
     """The hour in which clocks go back comes twice, and none has parts of two."""
-    for minutes in minutes_around(name):
+    for minutes in around:
         expected = spans(minutes, lambda local: (local.date(), local.hour, local.utcoffset()))
         edges = {minutes[0][1].replace(minute=0), minutes[-1][1].replace(minute=0)}
         for moment, local in minutes[::7]:
@@ -109,11 +125,10 @@ def test_an_hour_is_a_run_of_one_date_one_hour_and_one_offset(name: str) -> None
                 assert expected[key] == span_of_hour(zone_of(name), instant_of(moment))
 
 
-@odd_zones
-def test_the_calendar_between_two_instants_is_whole(name: str) -> None:
+def test_the_calendar_between_two_instants_is_whole(name: str, around: Around) -> None:
     """Every hour, day, week and month that has an instant from the one up to the other, in order and each once."""
     zone = zone_of(name)
-    for minutes in minutes_around(name):
+    for minutes in around:
         since, until = instant_of(minutes[1000][0]), instant_of(minutes[-1000][0])
         inside = minutes[1000:-1000]
         within = {(local.date(), local.hour, local.utcoffset()): moment for moment, local in inside}
@@ -127,10 +142,9 @@ def test_the_calendar_between_two_instants_is_whole(name: str) -> None:
             assert [span_of_days(zone, *part) for part in parts] == list(spans_between(zone, by, since, until))
 
 
-@odd_zones
-def test_a_local_text_has_the_offset_of_its_moment(name: str) -> None:
+def test_a_local_text_has_the_offset_of_its_moment(name: str, around: Around) -> None:
     """Texts are those of the local time, with its offset; Z where that is none."""
-    for minutes in minutes_around(name):
+    for minutes in around:
         for moment, local in minutes[::61]:
             assert told(local) == to_local_text(zone_of(name), instant_of(moment))
 
@@ -146,9 +160,8 @@ def test_a_day_is_whole_if_all_its_minutes_are_inside(name: str, minutes: int, l
     begin = datetime(2005, 1, 1, tzinfo=UTC) + minutes * MINUTE
     end = begin + length * MINUTE
     zone = zone_named(name)
-    around = [begin - 3 * DAY + number * MINUTE for number in range(length + 6 * 24 * 60)]
     inside: dict[date, bool] = {}
-    for moment in around:
+    for moment in (begin - DAY + number * MINUTE for number in range(length + 2 * 24 * 60)):
         of = moment.astimezone(zone).date()
         inside[of] = inside.get(of, True) and begin <= moment < end
     expected = [(day - date(1970, 1, 1)).days for day, whole in inside.items() if whole]
@@ -174,9 +187,8 @@ def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
     assert {1} == {(date(1970, 1, 1) + (last_day_of("month", number) + 1) * DAY).day for number in numbers}
 
 
-@odd_zones
-def test_a_day_is_that_of_the_local_time(name: str) -> None:
+def test_a_day_is_that_of_the_local_time(name: str, around: Around) -> None:
     """The date of a moment is what a calendar on the wall there shows."""
-    for minutes in minutes_around(name):
+    for minutes in around:
         for moment, local in minutes[::13]:
             assert (local.date() - date(1970, 1, 1)).days == day_of(zone_of(name), instant_of(moment))
