@@ -12,7 +12,11 @@ from sprocket_factory.settings import Settings
 
 START = datetime(2021, 1, 21, 2, 6, 58, tzinfo=UTC)
 
-MANY = 200_000
+MANY = 60_000
+"""No buffer between the service and a reader holds a list of so many."""
+
+VERY_MANY = 200_000
+"""Of so many a copy in memory, or in a log, shows among all the other bytes."""
 
 MAX_READERS = 50
 """More at once than any server allows."""
@@ -22,13 +26,13 @@ MAX_ROUNDS = 200
 
 
 @contextmanager
-def service_with_many_records(settings: Settings) -> Iterator[Service]:
-    """Run a service with three factories, of which two have many records and the third has none."""
+def service_with_many_records(settings: Settings, count: int = MANY) -> Iterator[Service]:
+    """Run a service with three factories, of which two have so many records together and the third has none."""
     with Service(settings) as running:
         with Client(running.address) as operator:
             for number in range(1, 4):
                 operator.post("/factories", json={"name": f"Factory {number}"}).raise_for_status()
-            upload(operator, MANY // 2, factory_ids=[1, 2])
+            upload(operator, count // 2, factory_ids=[1, 2])
         yield running
 
 

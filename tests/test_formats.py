@@ -13,7 +13,7 @@ import pytest
 
 from harness import BASE_PATH, Client, Program, Service
 from long_lists import (
-    MANY,
+    VERY_MANY,
     as_many_stopped_readers_as_allowed,
     keep_writing,
     rest_of,
@@ -439,7 +439,7 @@ def test_fault_39_memory_stays_flat_whoever_stops_reading(start: Callable[..., P
     with Client(address) as operator:
         for number in range(1, 3):
             operator.post("/factories", json={"name": f"Factory {number}"}).raise_for_status()
-        upload(operator, MANY // 2, factory_ids=[1, 2])
+        upload(operator, VERY_MANY // 2, factory_ids=[1, 2])
         before = resident_bytes(program.process.pid)
         readers = [stopped_reader(address, f"/production?format={name}") for name in [*MEDIA_TYPES, *MEDIA_TYPES]]
         with operator.stream("GET", "/production") as answer:
@@ -449,6 +449,6 @@ def test_fault_39_memory_stays_flat_whoever_stops_reading(start: Callable[..., P
         for reader in readers:
             reader.close()
 
-    assert length > MANY * 100
+    assert length > VERY_MANY * 100
     assert {200} == set(written)
     assert after - before < FLAT_BYTES
