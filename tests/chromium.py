@@ -26,6 +26,8 @@ REQUIRED = "CHROMIUM_REQUIRED"
 
 Scheme = Literal["light", "dark"]
 
+HEIGHT = 900
+
 
 @cache
 def find_chromium() -> str | None:
@@ -52,7 +54,7 @@ class Visitor:
     """Somebody who looks at the board. Whatever goes wrong in the browser meanwhile is collected."""
 
     def __init__(
-        self, browser: Browser, address: str, *, width: int = 1280, height: int = 900, scheme: Scheme = "light"
+        self, browser: Browser, address: str, *, width: int = 1280, height: int = HEIGHT, scheme: Scheme = "light"
     ) -> None:
         self.address = address
         self.faults: list[str] = []
@@ -67,6 +69,11 @@ class Visitor:
     def close(self) -> None:
         """Close everything."""
         self._context.close()
+
+    def look(self, width: int, scheme: Scheme) -> None:
+        """Look at the page in a window that is as wide, and in these colours."""
+        self.page.set_viewport_size({"width": width, "height": HEIGHT})
+        self.page.emulate_media(color_scheme=scheme)
 
     def axe(self) -> list[dict[str, Any]]:
         """Return what axe-core finds on the page that is serious or worse."""
