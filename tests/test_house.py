@@ -21,6 +21,11 @@ ENDPOINT = re.compile(r"(get|post|put|patch|delete)\(")
 
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b")
 
+WAYS_TO_SKIP = {"skip", "skipif", "skipTest", "SkipTest", "importorskip", "xfail"}
+
+MAY_SKIP = {"chromium.py": ["skip"]}
+"""Without a browser: the end of the run says so, and .ci/run takes it for a failure."""
+
 FAULTS = set(range(1, 41))
 """The rows of the table of faults and bad inputs that the service was built against."""
 
@@ -49,6 +54,14 @@ def strings(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.value
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """Give the name of everything that a file takes from a module or an object."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Attribute(attr=name) | ast.alias(name=name):
+                yield name
 
 
 def test_imports_go_down_only() -> None:
@@ -97,9 +110,7 @@ def test_a_test_says_what_it_promises(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(TESTS), ids=name_of)
 def test_no_test_is_skipped(path: Path) -> None:
     """A skipped test looks green and proves nothing."""
-    decorators = [ast.unparse(decorator) for function in functions(path) for decorator in function.decorator_list]
-
-    assert [] == [text for text in decorators if re.match(r"pytest\.mark\.(skip|xfail)", text)]
+    assert MAY_SKIP.get(path.name, []) == [name for name in names_in(path) if name in WAYS_TO_SKIP]
 
 
 def test_every_fault_has_its_test() -> None:
