@@ -5,8 +5,8 @@ from xdist.scheduler import LoadScopeScheduling
 LONGEST_FIRST = (
     "test_schema.py",
     "test_alerts.py",
-    "test_retry_storm.py",
     "test_board_browser.py",
+    "test_retry_storm.py",
     "test_board_live.py",
     "test_board_sending.py",
     "test_model.py",
@@ -16,9 +16,13 @@ LONGEST_FIRST = (
     "test_history.py",
     "test_copy.py",
     "test_sqlite.py",
+    "test_postgresql_failover.py",
     "test_first_start.py",
-    "test_cli.py",
+    "test_faults_slow.py",
     "test_workers.py",
+    "test_start.py",
+    "test_formats.py",
+    "test_cli.py",
 )
 """Files of few tests that take seconds each. One that came last would keep everybody waiting."""
 
