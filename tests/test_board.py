@@ -134,6 +134,43 @@ def test_a_day_has_as_many_rows_as_hours(
 
 
 @pytest.mark.parametrize(
+    ("time_zone", "date", "hours"),
+    [
+        (
+            LONDON,
+            "2026-10-25",
+            ["00:00–01:00 +01:00", "01:00–02:00 +01:00", "01:00–02:00 +00:00", "02:00–03:00 +00:00"],
+        ),
+        (LONDON, "2026-03-29", ["00:00–01:00 +00:00", "02:00–03:00 +01:00"]),
+        (LORD_HOWE, "2021-04-04", ["00:00–01:00 +11:00", "01:00–02:00 +11:00", "01:30–02:00 +10:30"]),
+    ],
+)
+def test_an_hour_ends_by_the_clocks_that_it_began_by(
+    engineer: Client, page: Callable[[str], str], time_zone: str, date: str, hours: list[str]
+) -> None:
+    """Where clocks go back at its end, it does not look as if it had no length; nor longer where they go forward."""
+    factory_id = a_factory(engineer, time_zone=time_zone)
+    text = page(f"/board/factories/{factory_id}?date={date}")
+
+    assert hours == re.findall(r"\d\d:\d\d–\d\d:\d\d [+-]\d\d:\d\d", text)[: len(hours)]
+
+
+@pytest.mark.parametrize("period", ["day", "week", "month"])
+def test_records_that_clocks_show_alike_are_told_apart(
+    engineer: Client, page: Callable[[str], str], period: str
+) -> None:
+    """By their offsets, wherever clocks are changed within what is shown; and before one is removed."""
+    factory_id = a_factory(engineer, time_zone=LONDON)
+    for time in ("2021-10-31T00:30:00Z", "2021-10-31T01:30:00Z"):
+        record(engineer, factory_id, time, 5, 6)
+    text = page(f"/board/factories/{factory_id}?period={period}&date=2021-10-31")
+    removal = page(f"/board/factories/{factory_id}/records/2021-10-31T01:30:00Z/removal")
+
+    assert ["+00:00", "+01:00"] == re.findall(r"01:30:00 (\S+) 6 5 −1", text)
+    assert "Remove the record of 31 October 2021, 01:30:00 +00:00?" in removal
+
+
+@pytest.mark.parametrize(
     ("time_zone", "before", "date", "after"),
     [
         ("Pacific/Apia", "2011-12-29", "2011-12-30", "2011-12-31"),

@@ -156,7 +156,8 @@ const KINDS = {
   number: Number,
   integers: (text) => text.split(",").map(Number),
   day: (text) => `${text}T00:00:00Z`,
-  time: (text, form) => `${form.dataset.date}T${text}${form.querySelector("[data-offset]").value}`,
+  // Browsers leave seconds out where they are none.
+  time: (text, form) => `${form.dataset.date}T${text.padEnd(8, ":00")}${form.querySelector("[data-offset]").value}`,
 };
 
 const CHANGED = "Somebody has changed this meanwhile. Load the page again to see what is there now, then change that.";
@@ -223,6 +224,7 @@ function goOn(form, told, where) {
   if (form.dataset.show) return showSecret(form, told);
   if (where) return location.assign(where.replace("{id}", told.id));
   form.reset();
+  if (form === recording) settleOffset(form);
   form.closest("dialog")?.close();
   const done = form.querySelector(".done");
   done.textContent = `Recorded: made ${told.sprocket_production_actual}, goal ${told.sprocket_production_goal}.`;
@@ -239,8 +241,30 @@ function showSecret(form, told) {
   form.querySelector(".secret").hidden = false;
 }
 
+// Which offset a time has follows from the day. Only where clocks go back, and show it twice, it has to be asked for.
+function settleOffset(form) {
+  const clock = form.querySelector("[data-type=time]").value;
+  const select = form.querySelector("[data-offset]");
+  const field = select.closest("label");
+  const fitting = [...select.options].filter(({ value, dataset }) => {
+    const instant = Date.parse(`${form.dataset.date}T${clock}${value}`);
+    return Date.parse(dataset.since) <= instant && instant < Date.parse(dataset.until);
+  });
+  if (fitting.length < 2) select.value = fitting[0]?.value ?? "";
+  else if (field.hidden) select.value = "";
+  field.hidden = fitting.length < 2;
+  if (select.value !== "") return null;
+  const words = fitting.length ? `show ${clock} twice. Choose which of the two it was.` : `never show ${clock}: they go forward past it.`;
+  return { detail: `On this day clocks ${words}`, errors: [{ pointer: "/time" }] };
+}
+
+const recording = document.getElementById("record");
+recording?.querySelector("[data-type=time]").addEventListener("input", () => settleOffset(recording));
+
 async function submit(form) {
   const method = form.dataset.send;
+  const problem = form === recording ? settleOffset(form) : null;
+  if (problem) return tell(form, problem);
   if (form.dataset.ask && method === "DELETE" && !confirm(form.dataset.ask)) return;
   const buttons = form.querySelectorAll("button");
   buttons.forEach((button) => (button.disabled = true));

@@ -15,7 +15,7 @@ from sprocket_factory.database import Transaction
 from sprocket_factory.endpoints.answers import Answer, SeeOther
 from sprocket_factory.endpoints.forms import read_form
 from sprocket_factory.endpoints.pages import page, post_page, render
-from sprocket_factory.endpoints.pages_words import local
+from sprocket_factory.endpoints.pages_words import local, offset
 from sprocket_factory.endpoints.problem_kinds import KINDS
 from sprocket_factory.endpoints.problems import note_problem
 from sprocket_factory.endpoints.production_keys import key_in_path
@@ -110,15 +110,16 @@ async def _find_record(request: ApiRequest) -> Removable:
     key = key_in_path(request)
     factory = await find_factory(request.database, key.factory_id)
     one = await find_production(request.database, key)
+    shift = offset(key.time, factory.time_zone)
     members = {
         "Factory": factory.name,
-        "Time": local(key.time, factory.time_zone, "%Y-%m-%d %H:%M:%S"),
+        "Time": f"{local(key.time, factory.time_zone, '%Y-%m-%d %H:%M:%S')} {shift}",
         "Made": f"{one.sprocket_production_actual:,}",
         "Goal": f"{one.sprocket_production_goal:,}",
     }
     day = _page_of_day(factory, key.time)
     when = local(key.time, factory.time_zone, "%-d %B %Y, %H:%M:%S")
-    return Removable(f"the record of {when}", one, members, day, day)
+    return Removable(f"the record of {when} {shift}", one, members, day, day)
 
 
 def _page_of_day(factory: Factory, instant: int | datetime) -> str:

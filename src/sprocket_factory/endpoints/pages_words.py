@@ -1,10 +1,10 @@
 """How pages write numbers and times."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sprocket_factory.entities.calendar import zone_of
+from sprocket_factory.entities.calendar import Span, offset_text, zone_of
 from sprocket_factory.entities.instant import DAY, MINUTE, from_datetime, to_datetime, to_text
 
 HOUR = 60 * MINUTE
@@ -40,9 +40,17 @@ def local(instant: int | datetime, time_zone: str, format_: str = "%H:%M") -> st
     return moment.astimezone(zone_of(time_zone)).strftime(format_)
 
 
-def offset(instant: int, time_zone: str) -> str:
+def hour(span: Span, time_zone: str) -> str:
+    """Return an hour as 01:00–02:00, its end by the clocks as they were at its start, though they are changed there."""
+    start = to_datetime(span.start).astimezone(zone_of(time_zone))
+    # Within one zone datetime adds by the clock on the wall, which knows of no change.
+    until = start + timedelta(microseconds=span.until - span.start)
+    return f"{start:%H:%M}–{until:%H:%M}"
+
+
+def offset(instant: int | datetime, time_zone: str) -> str:
     """Return how far the clocks of a time zone are ahead of UTC at an instant, as +01:00."""
-    return to_datetime(instant).astimezone(zone_of(time_zone)).isoformat()[-6:]
+    return offset_text(zone_of(time_zone), instant if isinstance(instant, int) else from_datetime(instant))
 
 
 def moment(instant: int | datetime) -> str:
@@ -64,6 +72,7 @@ def ago(instant: int, now: int) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "deviation": deviation,
+    "hour": hour,
     "local": local,
     "moment": moment,
     "number": number,

@@ -131,9 +131,14 @@ def span_of_hour(zone: ZoneInfo, instant: int) -> Span:
     return next(Span(start, until) for start, until, _ in _runs(zone, start, start + HOUR) if start <= instant < until)
 
 
-def offsets_of(zone: ZoneInfo, span: Span) -> list[str]:
-    """Return the offsets that there are within a span, in their order, as RFC 3339 writes them: +01:00."""
-    return list(dict.fromkeys(to_datetime(start).astimezone(zone).isoformat()[-6:] for start, *_ in _runs(zone, *span)))
+def offsets_of(zone: ZoneInfo, span: Span) -> list[tuple[Span, str]]:
+    """Return the runs of one offset within a span, in their order, and each offset as RFC 3339 writes it: +01:00."""
+    return [(Span(start, until), offset_text(zone, start)) for start, until, _ in _runs(zone, *span)]
+
+
+def offset_text(zone: ZoneInfo, instant: int) -> str:
+    """Return how far the zone's clocks are ahead of UTC, as RFC 3339 writes it: +01:00."""
+    return to_datetime(instant).astimezone(zone).isoformat()[-6:]
 
 
 def first_day_of(by: By, day: int) -> int:
