@@ -12,7 +12,8 @@ import chromium
 from certified_provider import CertifiedProvider
 from harness import Client, HeldMerge, NewDatabase, Program, Service, forget_everything
 from log_lines import Logged, log_read
-from postgresql_server import MEMORY, PostgreSQLServer, has_room
+from postgresql_files import MEMORY, has_room
+from postgresql_server import PostgreSQLServer
 from sharing import Sharing
 from sprocket_factory import observe_metrics
 from sprocket_factory.settings import Settings
