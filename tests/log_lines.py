@@ -66,3 +66,15 @@ def logging_as_before() -> Iterator[None]:
         logging.captureWarnings(capture=False)
         for handler in set(logging.getLogger().handlers) - set(handlers):
             logging.getLogger().removeHandler(handler)
+
+
+def lines_in(output: str) -> list[Line]:
+    """Return the lines in JSON of what a program has said; besides it greets whoever has started it."""
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert lines, f"There is no log to look through: {output}"
+    return lines
+
+
+def errors_in(output: str) -> list[Line]:
+    """Return the lines of level error or worse of what a program has said."""
+    return [line for line in lines_in(output) if line["level"] in {"error", "critical"}]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 
 import httpx
 
@@ -12,6 +13,11 @@ REFUSALS = {(503, f"/problems/{slug}", True) for slug in ("unavailable", "busy",
 
 CALLERS = 4
 
+ENOUGH = 5
+"""So many more successes of each show that all are in the midst of writing."""
+
+PATIENCE_SECONDS = 20
+
 
 class Poster(threading.Thread):
     """Posts sprockets one after the other until it is told to stop; it knows what was acknowledged."""
@@ -20,6 +26,8 @@ class Poster(threading.Thread):
         super().__init__()
         self.acknowledged: list[int] = []
         self.refusals: set[tuple[int, str, bool]] = set()
+        self.longest_refusal = 0.0
+        """The most seconds that one took, from here."""
         self.last_success = 0.0
         self._address = address
         self._number = number
@@ -30,6 +38,7 @@ class Poster(threading.Thread):
         with httpx.Client(base_url=self._address + BASE_PATH, timeout=30, trust_env=False, verify=TLS) as client:
             key = 0
             while not self._stopping.is_set():
+                begun = time.monotonic()
                 answer = client.post(
                     "/sprockets", json=a_sprocket(), headers={"Idempotency-Key": f"{self._number}-{key}"}
                 )
@@ -38,6 +47,7 @@ class Poster(threading.Thread):
                     self.last_success = time.monotonic()
                     key += 1
                 else:
+                    self.longest_refusal = max(self.longest_refusal, time.monotonic() - begun)
                     self.refusals.add((answer.status_code, answer.json()["type"], "Retry-After" in answer.headers))
                     time.sleep(0.02)
 
@@ -53,3 +63,12 @@ def start_posters(address: str, first: int = 0) -> list[Poster]:
     for poster in posters:
         poster.start()
     return posters
+
+
+def wait_for_more(posters: Iterable[Poster]) -> None:
+    """Wait until each of them has succeeded ENOUGH more times."""
+    goals = {poster: len(poster.acknowledged) + ENOUGH for poster in posters}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while late := [poster for poster, goal in goals.items() if len(poster.acknowledged) < goal]:
+        assert time.monotonic() < deadline, f"{len(late)} of {len(goals)} do not get through"
+        time.sleep(0.005)

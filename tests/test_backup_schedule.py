@@ -15,6 +15,7 @@ import pytest
 
 from backups import damage, everything, fill, run_command
 from harness import START_SECONDS, Client, NewDatabase, Program, a_sprocket, run_program
+from log_lines import errors_in
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.commands.backup_schedule import check_schedule, scheduled_backups
 from sprocket_factory.database.backup_folder import newest_backup
@@ -79,7 +80,7 @@ def test_a_server_makes_backups_and_keeps_the_newest(
     assert {f"{path.name}.sha256" for path in kept} == {path.name for path in (tmp_path / "backups").glob("*.sha256")}
     assert "mine" == (tmp_path / "backups" / "notes.db").read_text()
     assert f'"file":"{kept[-1]}","contents":"schema' in program.output
-    assert "ERROR" not in program.output
+    assert [] == errors_in(program.output)
     assert 0 == restored.exit_code, restored.output
     assert [33] == [sprocket["teeth"] for sprocket in everything(other)[0]]
 

@@ -112,7 +112,7 @@ FIGURES = {
     "8": Figure(
         "PostgreSQL killed and restarted 20 times under load: only 503 with Retry-After, none lost, success within 2 s",
         by_tests(
-            "test_outages.py::test_fault_04_twenty_outages_under_load_lose_nothing",
+            "test_outages.py::test_fault_04_outages_under_load_lose_nothing",
             size=Size("OUTAGES", full=20, quick=5),
             least={"outages": 1, "acknowledged writes": 1},
             minutes=10,
