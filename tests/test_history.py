@@ -18,6 +18,8 @@ from itertools import accumulate, chain
 from random import Random
 from typing import Any, NamedTuple
 
+import pytest
+
 from attainments import add_factory_in
 from harness import Client, Program, a_sprocket
 from sprocket_factory.database import is_postgresql
@@ -66,8 +68,8 @@ def running_maximum(values: Iterator[tuple[float, int]]) -> tuple[list[float], l
     return [moment for moment, _ in ordered], list(maxima)
 
 
-def call(client: Client, path: str, value: int | None = None) -> list[Call]:
-    """Write a thing, or read one or a list of them; return what that gave of each."""
+def call(client: Client, path: str, known: list[str], value: int | None = None) -> list[Call]:
+    """Write a thing, or read one or a list of them; return what that gave of each, also of those that a list lacks."""
     begun = time.monotonic()
     if value is None:
         answer = client.get(path)
@@ -76,9 +78,18 @@ def call(client: Client, path: str, value: int | None = None) -> list[Call]:
     else:
         answer = client.put(path, json={"sprocket_production_actual": value, "sprocket_production_goal": 1})
     ended = time.monotonic()
-    told = answer.raise_for_status().json()
-    things = told if isinstance(told, list) else [told]
-    return [Call(*thing_and_value(thing), begun, ended, value is not None) for thing in things]
+    told = values_in(answer.raise_for_status().json(), path, known)
+    assert value is None or told == {path: value}, f"{value} was put to {path}, and {told} is the answer"
+    return [Call(*one, begun, ended, value is not None) for one in told.items()]
+
+
+def values_in(told: Any, path: str, known: list[str]) -> dict[str, int]:
+    """Return the number of each thing that is told; of those known to be in a list, 0 for each that it lacks."""
+    if not isinstance(told, list):
+        return dict([thing_and_value(told)])
+    things = dict(map(thing_and_value, told))
+    assert len(things) == len(told), f"{path} has something twice: {told}"
+    return {thing: 0 for thing in known if thing.startswith(f"{path}/")} | things
 
 
 def thing_and_value(told: dict[str, Any]) -> tuple[str, int]:
@@ -100,7 +111,8 @@ def test_a_read_never_goes_back_behind_what_was_acknowledged(
         ids = [engineer.post("/sprockets", json=a_sprocket()).json()["id"] for _ in range(WRITERS)]
         lists = ["/sprockets", f"/production/{factory_id}"]
         own = [[f"/sprockets/{id_}", f"/production/{factory_id}/{TIME.format(id_)}"] for id_ in ids]
-        calls = [noted for thing in chain(*own) for noted in call(engineer, thing, 1)]
+        known = [*chain(*own)]
+        calls = [noted for thing in known for noted in call(engineer, thing, known, 1)]
 
     def act(number: int) -> list[Call]:
         """Write what is one's own and read whatever there is, or only read."""
@@ -110,8 +122,8 @@ def test_a_read_never_goes_back_behind_what_was_acknowledged(
             noted: list[Call] = []
             for value in range(2, CALLS // (WRITERS + READERS) + 2):
                 is_writing = number < WRITERS and random.random() < ODDS_OF_WRITING
-                path = random.choice(own[number] if is_writing else [*chain(*own), *lists])
-                noted += call(random.choice(clients), path, value if is_writing else None)
+                path = random.choice(own[number] if is_writing else [*known, *lists])
+                noted += call(random.choice(clients), path, known, value if is_writing else None)
             return noted
 
     with ThreadPoolExecutor(WRITERS + READERS) as together:
@@ -138,3 +150,20 @@ def test_a_read_that_went_back_would_be_found() -> None:
     assert [] == list(find_wrong(calls))
     assert [f"{back} had to give at least 2 and at most 2."] == list(find_wrong([*calls, back]))
     assert [f"{ahead} had to give at least 1 and at most 1."] == list(find_wrong([*calls[:2], ahead]))
+
+
+def test_something_acknowledged_that_a_list_lacks_would_be_found() -> None:
+    """A list that gives one of two, and has nothing to do with a third, gives 0 for the other."""
+    known = ["/sprockets/1", "/sprockets/2", "/production/1/2021-01-21T02:01:00Z"]
+    calls = [Call(thing, 1, 0, 1, is_write=True) for thing in known]
+    values = values_in([{"id": 2, "pitch": 1.0}], "/sprockets", known)
+    calls += [Call(thing, value, 2, 3, is_write=False) for thing, value in values.items()]
+
+    assert {"/sprockets/1": 0, "/sprockets/2": 1} == values
+    assert [f"{calls[3]} had to give at least 1 and at most 1."] == list(find_wrong(calls))
+
+
+def test_something_that_a_list_has_twice_would_be_found() -> None:
+    """Whatever the two say."""
+    with pytest.raises(AssertionError, match="/sprockets has something twice"):
+        values_in([{"id": 2, "pitch": 1.0}, {"id": 2, "pitch": 2.0}], "/sprockets", [])
