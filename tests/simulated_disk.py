@@ -5,7 +5,7 @@ leave: what was synced, and, in order, what has happened since. docs/decisions/ 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -52,9 +52,9 @@ class Change(NamedTuple):
 class Contents:
     """What is in a file: what was synced, and what has happened to it since."""
 
-    def __init__(self, synced: bytes = b"") -> None:
+    def __init__(self, synced: bytes = b"", unsynced: Iterable[Change] = ()) -> None:
         self.synced = bytearray(synced)
-        self.unsynced: list[Change] = []
+        self.unsynced = [*unsynced]
 
     def sync(self) -> None:
         """Let all that was written be lasting."""
@@ -137,16 +137,22 @@ class SimulatedDisk(apsw.VFS):
         """Let those who still have files open close them in peace: nothing of it comes to the disk."""
         self._is_abandoned = True
 
+    def save_survivors(self, folder: Path, random: Random) -> dict[str, Contents]:
+        """Put what would survive a power cut now into a new folder, and return it. The disk itself goes on."""
+        folder.mkdir(parents=True)
+        survivors: dict[str, Contents] = {}
+        with self._lock:
+            for name in sorted(self._named | self._named_lastingly):
+                contents = random.choice([self._named.get(name), self._named_lastingly.get(name)])
+                if contents is not None:
+                    survivors[name] = Contents(bytes(contents.synced), contents.unsynced)
+                    survivors[name].lose(random)
+                    (folder / name).write_bytes(survivors[name].synced)
+        return survivors
+
     def restart(self, folder: Path) -> None:
         """Put what survives a power cut now into a new folder, and go on with it."""
-        folder.mkdir()
-        survivors: dict[str, Contents] = {}
-        for name in sorted(self._named | self._named_lastingly):
-            contents = self._random.choice([self._named.get(name), self._named_lastingly.get(name)])
-            if contents is not None:
-                contents.lose(self._random)
-                survivors[name] = Contents(bytes(contents.synced))
-                (folder / name).write_bytes(contents.synced)
+        survivors = self.save_survivors(folder, self._random)
         self._named, self._named_lastingly = survivors, dict(survivors)
         self._failure, self.has_power, self._is_abandoned = None, True, False
 

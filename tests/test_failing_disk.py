@@ -4,11 +4,12 @@ How far n goes FAILURES in the environment says.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import cycle
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import apsw
@@ -17,7 +18,7 @@ import pytest
 
 from attainments import add_factory_in, compare_rollups
 from harness import Client, Service, a_sprocket
-from simulated_disk import Kind, simulated_disk
+from simulated_disk import Kind, SimulatedDisk, simulated_disk
 from sprocket_factory.database.checking import look_into_sqlite
 from sprocket_factory.settings import Settings
 
@@ -36,6 +37,12 @@ CALLERS = 3
 REFUSALS = {503, 507}
 
 ROWS = 20
+
+LOOK_EACH = 10
+"""After each tenth failure it is looked what a power cut would leave."""
+
+ENDS = 5
+"""So many of those that it may have."""
 
 Json = dict[str, Any]
 
@@ -72,6 +79,16 @@ class Caller:
         records = client.get(f"/production/{self._factory_id}").raise_for_status().json()
         sprockets = client.get("/sprockets", params={"teeth": self._teeth}).raise_for_status().json()
         return Stored({record["time"]: record["sprocket_production_actual"] for record in records}, len(sprockets))
+
+    def look_into(self, database: apsw.Connection) -> Stored:
+        """Return what is stored in a file that no service has opened."""
+        records = database.execute(
+            "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', time / 1000000, 'unixepoch'), sprocket_production_actual"
+            " FROM production WHERE factory_id = ?",
+            (self._factory_id,),
+        )
+        sprockets = database.execute("SELECT count(*) FROM sprockets WHERE teeth = ?", (self._teeth,))
+        return Stored(dict(records), next(sprockets)[0])
 
     @property
     def _teeth(self) -> int:
@@ -112,8 +129,22 @@ def counts(value: int) -> Json:
 def look_for_faults(database: Path, client: Client, callers: list[Caller]) -> list[str]:
     """Return what is not whole, or not as somebody was told."""
     stored = [caller.look(client) for caller in callers]
-    faults = list(look_into_sqlite(database).faults)
-    return faults + [
+    return [*look_into_sqlite(database).faults, *compare(callers, stored)]
+
+
+def look_for_losses(disk: SimulatedDisk, folder: Path, callers: list[Caller]) -> Iterator[str]:
+    """Give what would not be whole, or not as somebody was told, if the power were cut now."""
+    for number in range(ENDS):
+        disk.save_survivors(folder / str(number), Random(number))  # noqa: S311 - the same ends each time
+        with closing(apsw.Connection(str(folder / str(number) / "factory.db"), vfs="unix")) as survivor:
+            found = [faults for (faults,) in survivor.execute("PRAGMA integrity_check")]
+            stored = [caller.look_into(survivor) for caller in callers]
+        yield from found if found != ["ok"] else compare(callers, stored)
+
+
+def compare(callers: list[Caller], stored: list[Stored]) -> list[str]:
+    """Return where something else is stored than was promised."""
+    return [
         f"{caller.promised} was promised, {found} is stored"
         for caller, found in zip(callers, stored, strict=True)
         if caller.promised != found
@@ -126,7 +157,8 @@ def test_fault_03_what_a_failing_disk_did_not_take_is_never_said_to_be_stored(
 ) -> None:
     """Who got a 2xx finds what he sent, who got 503 or 507 what was there before; and the service goes on.
 
-    The power is cut at the end, for what a sync could not write is not on the disk even if the next one succeeds.
+    The power is cut at the end, for what a sync could not write is not on the disk even if the next one succeeds. What
+    would be left if it were cut before is looked at now and then: a checkpoint would bring back what was lost.
     """
     wrong: list[str] = []
     before, after = tmp_path / "before" / "factory.db", tmp_path / "after" / "factory.db"
@@ -141,6 +173,9 @@ def test_fault_03_what_a_failing_disk_did_not_take_is_never_said_to_be_stored(
                 disk.fail(kind, number, TIMES[number // 2 % 2], CODES[number % 2])
                 while not disk.has_failed:
                     list(together.map(Caller.write, callers))
+                if number % LOOK_EACH == 0:
+                    losses = look_for_losses(disk, tmp_path / str(number), callers)
+                    wrong += [f"{kind} {number}, if the power were cut: {loss}" for loss in losses]
                 list(together.map(Caller.write, callers))
                 wrong += [f"{kind} {number}: {fault}" for fault in look_for_faults(before, clients[0], callers)]
             expected_sums, stored_sums = compare_rollups(service)
