@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from random import Random
+from time import monotonic
 from typing import Any
 
 import httpx
 import pytest
 
 from attainments import told
-from event_sources import Source, Told, read_and_leave, wait_for_clients
+from event_sources import PATIENCE_SECONDS, Source, Told, read_and_leave, wait_for_clients
 from harness import Client, NewDatabase, Service
 from sprocket_factory.settings import Settings
 
@@ -154,9 +155,13 @@ class Follower:
     def follow(self) -> list[Told]:
         """Follow until the last factory is told of, and return all that was told before."""
         events: list[Told] = []
+        deadline = monotonic() + PATIENCE_SECONDS
         while not any(event.data["factory_id"] == LAST_FACTORY for event in events[-100:]):
+            assert monotonic() < deadline, f"Nothing is told behind {self._last_id}, and the last was not."
             source = Source(self._random.choice(self._addresses), self._last_id)
-            events += read_and_leave(source, self._random)
+            if new := read_and_leave(source, self._random):
+                deadline = monotonic() + PATIENCE_SECONDS
+            events += new
             self._last_id = source.last_id
             self.connections += 1
         return events
