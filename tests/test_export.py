@@ -47,6 +47,34 @@ def test_an_export_is_what_the_api_lists(viewer: Client, run: Run, what: str, fo
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "format_"),
+    [
+        ("p.csv", "csv"),
+        ("p.ndjson", "ndjson"),
+        ("p.jsonl", "ndjson"),
+        ("p.json", "json"),
+        ("P.JSON", "json"),
+        ("p", "csv"),
+    ],
+)
+def test_a_file_has_the_format_of_its_name(viewer: Client, run: Run, tmp_path: Path, name: str, format_: str) -> None:
+    """Its suffix does, where no format is named; what has none that is known holds CSV."""
+    run("export", "production", "--output", str(tmp_path / name))
+
+    assert viewer.get("/production", params={"format": format_}).content == (tmp_path / name).read_bytes()
+
+
+def test_a_format_that_is_not_that_of_the_name_is_refused(run: Run, tmp_path: Path) -> None:
+    """Nothing is written, and the sentence says what to leave out."""
+    exported = run("export", "production", "--format", "json", "--output", str(tmp_path / "p.csv"))
+
+    assert 2 == exported.exit_code
+    assert "p.csv is the name of a csv file" in exported.stderr
+    assert "Leave --format out, or choose another --output" in exported.stderr
+    assert not (tmp_path / "p.csv").exists()
+
+
 def test_an_export_takes_the_filters_of_the_api(run: Run) -> None:
     """NAME=VALUE is a parameter of the list."""
     exported = run("export", "production", "factory_id=2", "sort=-time", "limit=1")
@@ -98,11 +126,12 @@ def test_a_file_stays_as_it_was_where_the_export_fails(run: Run, tmp_path: Path)
     assert ("before", []) == (output.read_text(), list(tmp_path.glob("*.part")))
 
 
+@pytest.mark.parametrize("suffix", ["csv", "ndjson", "jsonl", "json"])
 def test_an_export_loads_elsewhere_and_is_the_same_again(
-    run: Run, start: Callable[..., Program], tmp_path: Path, database_url: str
+    run: Run, start: Callable[..., Program], tmp_path: Path, database_url: str, suffix: str
 ) -> None:
-    """A CSV from one server loads into another whose factories have the same ids; exported again nothing differs."""
-    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    """A file from one server loads into another whose factories have the same ids; exported again nothing differs."""
+    first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
     run("export", "production", "--output", str(first))
     program = start("serve", "--port", "0", "--database-url", database_url)
     with Client(program.wait_for_address()) as other:
@@ -111,6 +140,20 @@ def test_an_export_loads_elsewhere_and_is_the_same_again(
     loaded = run("load", str(first), url=database_url)
     run("export", "production", "--output", str(second), url=database_url)
 
-    assert 0 == loaded.exit_code
+    assert 0 == loaded.exit_code, loaded.stderr
     assert first.read_bytes() == second.read_bytes()
-    assert 3 == len(first.read_bytes().splitlines())
+    assert 2 == first.read_bytes().count(b"2021-01-21T02:06:58Z")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ndjson", "json"])
+@pytest.mark.parametrize("what", ["sprockets", "factories"])
+def test_a_file_that_holds_no_records_is_told_what_may_hold_it(
+    run: Run, tmp_path: Path, what: str, suffix: str
+) -> None:
+    """Whoever loads an export of sprockets or factories is told how they come in."""
+    file = tmp_path / f"s.{suffix}"
+    run("export", what, "--output", str(file))
+    loaded = run("load", str(file))
+
+    assert 1 == loaded.exit_code
+    assert "Only production records are read so. Factories and sprockets come in a .json file" in loaded.stderr

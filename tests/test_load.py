@@ -247,10 +247,19 @@ NDJSON = """{"factory_id":1,"time":"2021-01-21T02:06:58Z","sprocket_production_a
 """
 
 
+ARRAY = "\n[" + NDJSON.strip().replace("\n\n", ", ") + "]\n"
+
+
 @pytest.mark.parametrize(
-    ("name", "content"), [("r.csv", CSV), ("r.csv", "\ufeff" + CSV.replace("\n", "\r\n")), ("r.ndjson", NDJSON)]
+    ("name", "content"),
+    [
+        ("r.csv", CSV),
+        ("r.csv", "\ufeff" + CSV.replace("\n", "\r\n")),
+        ("r.ndjson", NDJSON),
+        ("r.json", ARRAY),
+    ],
 )
-def test_records_are_loaded_from_csv_and_ndjson(loader: Loader, name: str, content: str) -> None:
+def test_records_are_loaded_from_csv_ndjson_and_arrays(loader: Loader, name: str, content: str) -> None:
     """Members and columns stand in any order; a byte order mark, CRLF and blank lines are passed over."""
     loader.load("seed.json", {"factories": a_seed()["factories"]})
 
@@ -276,6 +285,7 @@ def test_records_are_loaded_from_csv_and_ndjson(loader: Loader, name: str, conte
         ("r.ndjson", NDJSON.replace("29}", '29, "time": 1611194878}'), "row 2 /time: This member is named twice."),
         ("r.xml", "<records/>", "Nothing is known of .xml files."),
         ("r.json", "[1, 2", "The body is no JSON that can be read"),
+        ("r.json", ARRAY.replace("29}", "2.0}"), "row 2 /sprocket_production_actual: Expected int, got float."),
     ],
 )
 def test_a_wrong_row_is_refused_with_its_number(loader: Loader, name: str, content: str, complaint: str) -> None:

@@ -33,22 +33,27 @@ LISTINGS: Mapping[str, Listing[Any]] = {
     "changes": CHANGES,
 }
 
+BY_SUFFIX = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json"}
+
 
 @click.command()
 @click.argument("what", type=click.Choice(list(LISTINGS)))
 @click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="csv", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(list(FORMATS)), help="What --output is named for, or csv, if left out."
+)
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write; standard output if left out."
 )
 @settings_options(*DATABASE_SETTINGS, "max_ahead_seconds")
-def export(what: str, filters: tuple[str, ...], format_: str, output: Path | None, **flags: Any) -> None:
+def export(what: str, filters: tuple[str, ...], format_: str | None, output: Path | None, **flags: Any) -> None:
     """Write all sprockets, factories, production or changes, or those that the filters leave.
 
     A filter is a parameter of the API's list: factory_id=1, time__gte=2021-01-21T00:00:00Z, sort=-time, limit=1000. A
     server may be running meanwhile: what is written is one consistent state.
     """
     listing = LISTINGS[what]
+    format_type = FORMATS[_format_for(output, format_)]
     settings = Settings(**flags, must_exist=True)
     with refusals_told(), ExitStack() as open_files:
         given = check_parameters((_pair(text) for text in filters), filters_of(listing))
@@ -63,7 +68,7 @@ def export(what: str, filters: tuple[str, ...], format_: str, output: Path | Non
             disable=not console.is_terminal,
         )
         with progress:
-            uvloop.run(_write(listing, query, FORMATS[format_](listing.columns), file, progress, settings))
+            uvloop.run(_write(listing, query, format_type(listing.columns), file, progress, settings))
 
 
 @contextmanager
@@ -86,6 +91,17 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise Unusable(f"{path} cannot be written: {error.strerror}.", hint="Choose another --output.") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _format_for(output: Path | None, format_: str | None) -> str:
+    """Return the format that was asked for, or else that of the file's name. Raises BadParameter where they differ."""
+    by_name = BY_SUFFIX.get(output.suffix.lower()) if output else None
+    if format_ and by_name and format_ != by_name:
+        raise click.BadParameter(
+            f"{output} is the name of a {by_name} file. Leave --format out, or choose another --output.",
+            param_hint="--format",
+        )
+    return format_ or by_name or "csv"
 
 
 def _pair(text: str) -> tuple[str, str]:

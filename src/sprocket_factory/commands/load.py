@@ -1,8 +1,9 @@
 """`sprocket-factory load`: bring files of factories, production and sprockets into the database."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,7 @@ from sprocket_factory.commands.opening import DATABASE_SETTINGS, opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.endpoints.formats_reading import RecordReader
 from sprocket_factory.endpoints.formats_reading_csv import CsvReader
-from sprocket_factory.endpoints.formats_reading_json import NdjsonReader
+from sprocket_factory.endpoints.formats_reading_json import ArrayReader, NdjsonReader
 from sprocket_factory.endpoints.reading import decode
 from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.production_import import OnConflict
@@ -27,6 +28,11 @@ from sprocket_factory.settings import Settings
 READERS: dict[str, type[RecordReader]] = {".csv": CsvReader, ".ndjson": NdjsonReader, ".jsonl": NdjsonReader}
 
 BLOCK_BYTES = 256 * 1024
+
+RECORDS_ONLY = (
+    "Only production records are read so. Factories and sprockets come in a .json file:"
+    ' {"factories": [...], "sprockets": [...]}.'
+)
 
 
 @click.command()
@@ -44,7 +50,8 @@ def load(files: tuple[Path, ...], on_conflict: OnConflict, *, allow_duplicates: 
     """Load FILES into the database: all of them, or nothing where one is wrong.
 
     A .json file holds factories with their columns of production, sprockets, or both; a factory may name its time_zone.
-    A .csv, .ndjson or .jsonl file holds production records. Loading the same file twice changes nothing.
+    A .csv, .ndjson or .jsonl file holds production records, and so does a .json file that is an array. Loading the same
+    file twice changes nothing.
     """
     console = Console(stderr=True)
     settings = Settings(**flags)
@@ -74,22 +81,38 @@ def read_into(seed: Seed, path: Path, latest: int, progress: Progress) -> None:
     """Read everything the file brings, checked. Raises a refusal that names the file and the place."""
     task = progress.add_task(path.name, total=path.stat().st_size)
     try:
-        if path.suffix == ".json":
-            seed.take(decode(path.read_bytes(), SeedFile), latest)
-            progress.update(task, completed=path.stat().st_size)
-        elif path.suffix in READERS:
-            reader = READERS[path.suffix](seed.spool, latest)
-            with path.open("rb") as file:
-                while block := file.read(BLOCK_BYTES):
-                    _at_once(reader.feed(block))
-                    progress.advance(task, len(block))
-            _at_once(reader.finish())
-        else:
-            raise Invalid(
-                f"Nothing is known of {path.suffix or 'no'} files.", hint=f"Name it .json, {', '.join(READERS)}."
-            )
+        with progress.open(path, "rb", task_id=task) as file:
+            if path.suffix in READERS:
+                reader = READERS[path.suffix](seed.spool, latest)
+                _read_records(reader, iter(partial(file.read, BLOCK_BYTES), b""))
+            elif path.suffix == ".json":
+                _read_json(seed, file.read(), latest)
+            else:
+                raise Invalid(
+                    f"Nothing is known of {path.suffix or 'no'} files.", hint=f"Name it .json, {', '.join(READERS)}."
+                )
     except Refusal as refusal:
         refusal.detail = f"{path}: {refusal.detail}"
+        raise
+
+
+def _read_json(seed: Seed, text: bytes, latest: int) -> None:
+    """Read an array as records, and anything else as what a factory starts from."""
+    if text.lstrip().startswith(b"["):
+        _read_records(ArrayReader(seed.spool, latest), [text])
+    else:
+        seed.take(decode(text, SeedFile), latest)
+
+
+def _read_records(reader: RecordReader, blocks: Iterable[bytes]) -> None:
+    try:
+        for block in blocks:
+            _at_once(reader.feed(block))
+        _at_once(reader.finish())
+    except Invalid as refusal:
+        # Where nothing before it was right, the file may be one of other things.
+        if not refusal.hint and refusal.faults[0].row in {None, 1}:
+            refusal.hint = RECORDS_ONLY
         raise
 
 
