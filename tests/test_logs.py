@@ -220,6 +220,18 @@ def test_no_credential_is_logged(service: Service, logged: Logged) -> None:
     assert [] == [text for text in (key.secret[4:], token[10:], WRONG_KEY, "press-1-0815") if text in logged.text]
 
 
+def test_no_session_is_logged(viewer: Client, logged: Logged) -> None:
+    """Whoever reads what a browser's cookie holds is signed in: not in a path, not as the id of a request."""
+    secret = f"sfs_{'A' * 43}"
+    viewer.get(f"/sprockets/{secret}")
+    viewer.get(f"/sprockets/{secret}/nothing")
+    viewer.get("/me", headers={"X-Request-ID": secret})
+    logged.wait_for("request", route=f"{BASE_PATH}/me")
+
+    assert 3 == logged.text.count("sfs_...")
+    assert secret[4:] not in logged.text
+
+
 def test_what_happens_to_keys_is_told(service: Service, logged: Logged) -> None:
     """Who made one and who revoked it, a role that was refused, a wrong one, and when there were too many."""
     admin = make_key(service, "admin")

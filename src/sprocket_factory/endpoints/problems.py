@@ -12,7 +12,8 @@ from sprocket_factory import errors
 from sprocket_factory.endpoints.headers import DATA
 from sprocket_factory.endpoints.pages import HTML, is_by_accept, is_page, refusal_page, sign_in_address, stale_cookie
 from sprocket_factory.endpoints.problem_kinds import ALL_KINDS, INTERNAL, KINDS, METHOD_NOT_ALLOWED, Kind
-from sprocket_factory.entities.key import PREFIX
+from sprocket_factory.entities.key import PREFIX as KEY_PREFIX
+from sprocket_factory.entities.session import PREFIX as SESSION_PREFIX
 from sprocket_factory.observe import log, request_id_of, security_log
 from sprocket_factory.observe_metrics import problems
 
@@ -55,7 +56,7 @@ UNAVAILABLE = 503
 for _kind in ALL_KINDS:
     problems.labels(_kind.slug)  # a counter that begins with its first problem could not be seen to grow by it
 
-_KEY = re.compile(rb"(%b)[\w-]+" % PREFIX.encode())
+_SECRET = re.compile(rb"(%b|%b)[\w-]+" % (KEY_PREFIX.encode(), SESSION_PREFIX.encode()))
 
 _BY_STATUS = {kind.status: kind for kind in (*KINDS.values(), METHOD_NOT_ALLOWED) if kind.status != UNAVAILABLE}
 
@@ -70,7 +71,7 @@ class ProblemAnswer:
         self, status: int, body: bytes, headers: dict[str, str], media_type: bytes = PROBLEM_JSON.encode()
     ) -> None:
         self._status = status
-        self._body = body = _KEY.sub(rb"\1...", body)
+        self._body = body = _SECRET.sub(rb"\1...", body)
         self._headers = [
             (b"content-type", media_type),
             (b"content-length", b"%d" % len(body)),
