@@ -15,7 +15,7 @@ from command_line import run_here
 from harness import BASE_PATH, TLS, Program
 from postgresql_server import GUARDED, OWNER, PASSWORD, PostgreSQLServer
 from sprocket_factory.commands import cli
-from sprocket_factory.database import open_database
+from sprocket_factory.database import open_database, without_password
 from sprocket_factory.database.migrations import migrations_for
 from sprocket_factory.database.postgresql_pool import SERVER_SETTINGS
 
@@ -128,18 +128,40 @@ def test_serve_shows_its_address_without_the_password(start: Callable[..., Progr
         "postgresql://guarded:wr0ng@127.0.0.1:port/nowhere",
         "postgresql://guarded:wr0ng@[127.0.0.1/nowhere",
         "postgres://guarded:wr0ng@127.0.0.1:{port}/nowhere",
+        *(f"postgresql://guarded:wr0ng{sign}wr0ng@127.0.0.1:{{port}}/nowhere?user=x" for sign in "/@?#:[% &"),
+        "postgresql://guarded:wr0ng/wr0ng@wr0ng?wr0ng@127.0.0.1:{port}/nowhere",
+        "postgresql://guarded:127/wr0ng@127.0.0.1:{port}/nowhere",
+        "postgresql://guarded@server:wr0ng@127.0.0.1:{port}/nowhere",
+        "postgresql://guarded@127.0.0.1:{port}/nowhere?password=wr0ng@wr0ng",
+        "postgresql://127.0.0.1:{port}/nowhere?user=guarded&sslmode=disable&sslpassword=wr0ng&password=wr0ng",
+        "postgresql:/guarded:wr0ng@127.0.0.1:{port}/nowhere",
     ],
 )
+@pytest.mark.parametrize("command", ["migrate", "check"])
 def test_a_refused_address_is_shown_without_the_password(
-    postgresql: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch, url: str
+    postgresql: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch, url: str, command: str
 ) -> None:
     """What cannot be opened is named in one sentence, in which there is no part of a secret."""
     monkeypatch.setattr("sprocket_factory.database.postgresql_opening.START_SECONDS", 0)
-    refused = CliRunner().invoke(cli, ["migrate", "--database-url", url.format(port=postgresql.port)])
+    refused = CliRunner().invoke(cli, [command, "--database-url", url.format(port=postgresql.port)])
 
     assert 1 == refused.exit_code
     assert refused.stderr.startswith("Error: postgres")
     assert "wr0ng" not in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://guarded@server.example:5432/factory?options=-c%20x@y",
+        "postgresql://server.example:5432/factory?user=guarded@server",
+        "postgresql:///factory?host=/run/postgresql&user=guarded",
+        "sqlite:////folder/file:1@x.db",
+    ],
+)
+def test_an_address_without_a_password_is_shown_as_it_is(url: str) -> None:
+    """Wherever else it has an @ or a colon."""
+    assert url == without_password(url)
 
 
 def test_a_server_that_is_starting_is_waited_for(start: Callable[..., Program]) -> None:

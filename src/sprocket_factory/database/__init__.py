@@ -18,7 +18,6 @@ from sprocket_factory.errors import Unusable
 
 Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
-
 Measures = Mapping[str, float]
 
 NO_VALUES: Mapping[str, Value] = MappingProxyType({})
@@ -37,9 +36,11 @@ Block: TypeAlias = "array[int]"
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-
 TABLES_WITH_IDS = ("sprockets", "factories", "keys", "changes")
 """Those whose ids the database gives."""
+
+_PASSWORD = re.compile(r"^(?!sqlite:///)((?:[^:]*://)?+[^:?]*):(?:(?!\?[a-z_]{4,}=).)*@", re.DOTALL)
+"""From behind the user to the last @, whatever is in it; but a parameter of the address may have an @ of its own."""
 
 
 class Author(NamedTuple):
@@ -278,9 +279,8 @@ async def list_missing_migrations(url: str, *, password: str = "", through_proxy
 
 
 def without_password(url: str) -> str:
-    """Return an address as people may see it."""
-    url = re.sub(r"(?<=://)([^:/@]*):[^/]*@", r"\1@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1...", url)
+    """Return an address as people may see it, even one that nobody can read for what its password has in it."""
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1...", _PASSWORD.sub(r"\1@", url))
 
 
 def is_postgresql(url: str) -> bool:

@@ -18,6 +18,7 @@ from sprocket_factory.database.backup_files import partial_beside, put_in_place
 from sprocket_factory.database.checking import MIGRATIONS, NOTHING, SESSIONS, UNCOUNTED, Contents
 from sprocket_factory.database.migrations import migrations_for
 from sprocket_factory.database.postgresql_archive import read_archive
+from sprocket_factory.database.postgresql_opening import unusable
 from sprocket_factory.database.postgresql_programs import (
     address_for_programs,
     check_version,
@@ -77,23 +78,21 @@ async def back_up_postgresql(place: ServerPlace, target: Path, programs: str) ->
 @asynccontextmanager
 async def snapshot(place: ServerPlace) -> AsyncIterator[Connection]:
     """Give a connection that sees one snapshot, changes nothing, and takes as long as it needs. Raises Unusable."""
-    where = without_password(place.url)
     try:
         # No statement is kept: between us and the server there may be a proxy.
         connection = await asyncpg.connect(
             place.url, password=place.password or None, timeout=CONNECT_SECONDS, statement_cache_size=0
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
-        raise Unusable(
-            f"{where} cannot be opened: {str(error) or type(error).__name__}.",
-            hint="Check the address, the password, and whether the database is running.",
-        ) from error
+        raise unusable(place, error) from error
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.execute(WITHOUT_LIMITS)
             yield connection
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
-        raise Unusable(f"{where} failed: {str(error) or type(error).__name__}.", hint="Look into its log.") from error
+        raise Unusable(
+            f"{without_password(place.url)} failed: {str(error) or type(error).__name__}.", hint="Look into its log."
+        ) from error
     finally:
         connection.terminate()
 

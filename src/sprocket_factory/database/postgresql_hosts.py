@@ -66,7 +66,7 @@ async def connect(url: str, *, timeout: float, **options: Any) -> UnresetConnect
     transport: Any = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - nobody else says where it is
     peer = transport.get_extra_info("peername")
     if peer is None:
-        raise ConnectionResetError(url)
+        raise ConnectionResetError("The connection ended as it began.")
     connection.use = Use(peer if isinstance(peer, str) else (peer[0], peer[1]))
     _notice_death(transport.get_extra_info("socket"))
     return connection

@@ -81,7 +81,14 @@ def unusable(place: ServerPlace, error: BaseException) -> BaseException:
             )
         case asyncpg.PostgresError() | OSError() | ValueError() | asyncpg.InterfaceError():
             return Unusable(
-                f"{where} cannot be opened: {str(error) or type(error).__name__}.",
+                f"{where} cannot be opened: {_reason(error)}.",
                 hint="Check the address, the password, and whether the database is running.",
             )
     return error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what is told of an error. What Python cannot read of an address may be a part of its password."""
+    if isinstance(error, ValueError) and not isinstance(error, asyncpg.InterfaceError):
+        return "it cannot be read; in a password @ is written as %40, / as %2F, and so on"
+    return str(error) or type(error).__name__
