@@ -270,7 +270,7 @@ def test_a_backup_is_one_file_for_its_user_alone_with_a_checksum(database_url: s
 
     assert 0 == made.exit_code, made.output
     assert {"monday", "monday.sha256"} == {path.name for path in backup.parent.iterdir() if "monday" in path.name}
-    assert not list(backup.parent.glob("*.partial*"))
+    assert not list(backup.parent.glob(".*.partial*"))
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in backup.parent.glob("monday*")}
     assert re.fullmatch(r"[0-9a-f]{64}  monday\n", backup.with_name("monday.sha256").read_text())
     assert "production 100" in made.stdout
@@ -301,7 +301,7 @@ def test_a_backup_that_finds_no_room_leaves_what_was_there(database_url: str, ru
     assert "Traceback" not in failed.output
     assert ("the last one", ["monday"]) == (
         backup.read_text(),
-        [path.name for path in backup.parent.iterdir() if path.name.startswith(("monday", ".sprocket"))],
+        [path.name for path in backup.parent.iterdir() if path.name.startswith(("monday", ".monday"))],
     )
 
 

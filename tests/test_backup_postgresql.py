@@ -140,7 +140,7 @@ def test_fault_38_a_dump_that_fails_is_not_kept(programs: Programs, url: str, ba
     failed = programs.run("backup", "--force", str(backup), url=url)
 
     assert (1, before) == (failed.exit_code, backup.read_bytes()), failed.output
-    assert not list(backup.parent.glob(".sprocket-factory-*"))
+    assert not list(backup.parent.glob(".*.partial*"))
 
 
 def test_fault_38_a_dump_that_lacks_rows_is_not_kept(

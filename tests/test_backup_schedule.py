@@ -192,14 +192,15 @@ def test_a_dump_that_is_under_way_ends_with_its_server(
 
     assert 0 == program.stop()
     assert [] == list((tmp_path / "backups").glob("sprocket*"))
-    assert [] == list((tmp_path / "backups").glob("*.partial"))
+    assert [] == list((tmp_path / "backups").glob(".*.partial"))
 
 
 def test_what_a_killed_server_has_left_is_removed(start: Callable[..., Program], tmp_path: Path) -> None:
     """A half backup takes room and helps nobody."""
     folder = tmp_path / "backups"
     folder.mkdir()
-    left = [folder / f".sprocket-factory-{name}" for name in ("half.partial", "half.partial-journal")]
+    moment = name_of_age(timedelta(minutes=1))
+    left = [folder / f".{moment}-{name}" for name in ("half.partial", "half.partial-journal")]
     for path in left:
         path.write_bytes(b"half")
     program = start("serve", "--port", "0", *EACH_SECOND)

@@ -14,6 +14,8 @@ from backups import damage, everything, file_of, fill, run_command
 from harness import Client, Service, a_sprocket
 from sprocket_factory.database import ServerPlace, open_database
 from sprocket_factory.database.backup import restore as restore_backup
+from sprocket_factory.database.backup_folder import turn_taken
+from sprocket_factory.database.backup_sqlite import copy_step
 from sprocket_factory.database.restoring_sqlite import pour_into
 from sprocket_factory.database.serving import locked
 from sprocket_factory.settings import Settings
@@ -182,6 +184,17 @@ def test_a_backup_is_a_file_that_any_sqlite_reads(backup: Path) -> None:
         assert (100,) == next(c.execute("SELECT count(*) FROM production"))
 
 
+@pytest.mark.parametrize("name", ["[monday]*.db", f"{'é' * 127}x"])
+def test_a_backup_that_fails_leaves_nothing_whatever_it_was_to_be_called(url: str, tmp_path: Path, name: str) -> None:
+    """Its name may have signs that stand for others, or be as long as a name may be."""
+    damage(file_of(url))
+    failed = run_command(None, "backup", str(tmp_path / name), url=url)
+
+    assert 1 == failed.exit_code
+    assert "No backup" in failed.stderr
+    assert [] == [path for path in tmp_path.iterdir() if path.name.startswith((".", name[0]))]
+
+
 def test_what_was_damaged_unnoticed_is_not_kept_as_a_backup(url: str, backup: Path) -> None:
     """A backup of it would push out the good ones; the last one stays, and the sentence says what to do."""
     before = backup.read_bytes()
@@ -190,7 +203,27 @@ def test_what_was_damaged_unnoticed_is_not_kept_as_a_backup(url: str, backup: Pa
 
     assert (1, before) == (failed.exit_code, backup.read_bytes())
     assert "sprocket-factory restore" in failed.stderr
-    assert not list(backup.parent.glob(".sprocket-factory-*"))
+    assert not list(backup.parent.glob(".*.partial*"))
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_the_turn_of_a_scheduled_backup_takes_nothing_from_others_in_its_folder(
+    url: str, backup: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Neither from a backup that somebody makes there by hand, nor from a restore of a database that lies there."""
+    turns = []
+
+    def step(copying: Any, target: Path) -> None:
+        with turn_taken(backup.parent) as is_ours:
+            turns.append(is_ours)
+        copy_step(copying, target)
+
+    monkeypatch.setattr("sprocket_factory.database.backup_sqlite.copy_step", step)
+    done = run_command(None, command, "--force", str(backup), url=url)
+    left = list(backup.parent.glob(".*.partial*"))
+
+    assert (0, True, []) == (done.exit_code, all(turns), left), done.output
+    assert turns
 
 
 async def test_a_restored_database_may_be_opened_at_once(url: str, backup: Path) -> None:
@@ -238,7 +271,7 @@ async def test_a_restore_that_is_given_up_changes_nothing(
         await restoring
 
     assert [] == (await asyncio.to_thread(everything, url))[2]
-    assert not list(backup.parent.glob(".sprocket-factory-*"))
+    assert not list(backup.parent.glob(".*.partial*"))
 
 
 async def test_a_restore_that_is_given_up_too_late_is_told_of(

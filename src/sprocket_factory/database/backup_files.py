@@ -10,12 +10,15 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from sprocket_factory.errors import StorageFull, Unusable
 
-PARTIAL_PREFIX = ".sprocket-factory-"
 PARTIAL_SUFFIX = ".partial"
+
+NAME_LETTERS = 40
+"""So many of the target's name stand in that of a file that becomes it: a file's name has at most 255 bytes."""
 
 BLOCK_BYTES = 1024 * 1024
 
@@ -42,19 +45,14 @@ def partial_beside(target: Path) -> Iterator[Path]:
         Unusable, StorageFull: It cannot be made, or an error of the file system came up while it was in use.
     """
     with refusals_raised(target):
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX)
+        prefix = f".{target.name[:NAME_LETTERS]}-"
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=PARTIAL_SUFFIX)
         os.close(descriptor)
         try:
             yield Path(name)
         finally:
-            for left in target.parent.glob(f"{Path(name).name}*"):
+            for left in target.parent.glob(f"{escape(Path(name).name)}*"):
                 left.unlink()
-
-
-def remove_partials(folder: Path) -> None:
-    """Remove what runs that were killed have left in a folder where nobody else makes a backup now."""
-    for left in folder.glob(f"{PARTIAL_PREFIX}*{PARTIAL_SUFFIX}*"):
-        left.unlink()
 
 
 def put_in_place(partial: Path, target: Path, given_up: GivenUp = never) -> None:

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sprocket_factory.database.backup import SUFFIXES, engine_of
-from sprocket_factory.database.backup_files import checksum_file, refusals_raised, remove_partials
+from sprocket_factory.database.backup_files import PARTIAL_SUFFIX, checksum_file, refusals_raised
 
 NAME = re.compile(r"sprocket-factory-(\d{8}T\d{6})Z(\.\w+)")
+PARTIAL = re.compile(rf"\.{NAME.pattern}-.*{re.escape(PARTIAL_SUFFIX)}.*")
 MOMENT = "%Y%m%dT%H%M%S"
 
 LOCK = ".sprocket-factory-backups-lock"
@@ -76,7 +77,7 @@ def turn_taken(folder: Path) -> Iterator[bool]:
     """Give whether it is this process's turn to make a backup there; it then is nobody else's meanwhile.
 
     Several workers, or servers, may have one folder. The turn of one that dies ends with it. Whoever has the turn finds
-    nothing left behind by one that was killed.
+    nothing left behind by one that was killed. Other backups there, and restores, need no turn.
     """
     with refusals_raised(folder):
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -86,7 +87,14 @@ def turn_taken(folder: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        remove_partials(folder)
+        _remove_partials(folder)
         yield True
     finally:
         os.close(descriptor)
+
+
+def _remove_partials(folder: Path) -> None:
+    """Remove what has begun as a scheduled backup. What has begun as another file may be somebody's work under way."""
+    for left in folder.iterdir():
+        if PARTIAL.fullmatch(left.name):
+            left.unlink()
