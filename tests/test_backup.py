@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -253,6 +254,42 @@ def test_no_id_is_given_again_after_a_restore(new_database: NewDatabase, run: Ru
     run("restore", "--force", str(backup), url=other)
 
     assert [(4, 3), (4, 6)] == [next_ids(empty), next_ids(other)]
+
+
+STEPS = {
+    "sqlite": ("restoring_sqlite.prepare", "restoring_sqlite.pour_into"),
+    "postgresql": ("restoring_postgresql.replace_tables", "restoring_postgresql.open_database"),
+}
+"""Of a restore, each before or behind the moment in which all is replaced."""
+
+
+def test_no_id_is_given_again_by_a_server_beside_which_its_database_is_restored(
+    engine: str, database_url: str, run: Run, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that it gives while the restore is under way either, however short before or behind the replacement."""
+    given: list[int] = []
+    with Service(Settings(database_url=database_url)) as service, Client(service.address) as engineer:
+
+        def give() -> bool:
+            given.append(engineer.post("/sprockets", json=a_sprocket()).json()["id"])
+            return True
+
+        def give_before(name: str) -> None:
+            module, _, function = f"sprocket_factory.database.{name}".rpartition(".")
+            step = getattr(import_module(module), function)
+            monkeypatch.setattr(f"{module}.{function}", lambda *args, **flags: give() and step(*args, **flags))
+
+        give()
+        run("backup", str(backup), url=database_url)
+        give()
+        for name in STEPS[engine]:
+            give_before(name)
+        restored = run("restore", "--force", str(backup), url=database_url)
+        give()
+
+    assert 0 == restored.exit_code, restored.output
+    assert 5 == len(given)
+    assert sorted(set(given)) == given
 
 
 def next_ids(url: str) -> tuple[int, int]:

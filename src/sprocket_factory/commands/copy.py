@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told
 from sprocket_factory.database import Database, Row
+from sprocket_factory.database.given_ids import last_ids, reserve_ids
 from sprocket_factory.entities.attainment_rollup import outdate, rebuild_outdated
 from sprocket_factory.entities.change import complete_changes
 from sprocket_factory.entities.copying import (
@@ -18,11 +19,9 @@ from sprocket_factory.entities.copying import (
     Table,
     compare,
     count_rows,
-    last_ids,
     last_key,
     name_of,
     restore,
-    restore_last_ids,
     stream_rows,
 )
 from sprocket_factory.errors import Conflict
@@ -81,7 +80,7 @@ async def _copy(source: Settings, target: Settings, progress: Progress) -> dict[
         for table in TABLES:
             await _copy_table(job, table)
         await there.write(rebuild_outdated, by="copy", alone=True)
-        await there.write(restore_last_ids, await last_ids(here), by="copy")
+        await there.write(reserve_ids, await last_ids(here), by="copy")
         return {table.name: await _compare(job, table) for table in TABLES}
 
 

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import asyncpg
 
-from sprocket_factory.database import TABLES_WITH_IDS, ServerPlace, Transaction, open_database, without_password
+from sprocket_factory.database import TABLES_WITH_IDS, ServerPlace, open_database, without_password
 from sprocket_factory.database.backup_postgresql import Connection, count_rows, our_tables, snapshot, tables_there
 from sprocket_factory.database.checking import MIGRATIONS, NOTHING, Contents, newer_schema
+from sprocket_factory.database.given_ids import reserve_ids
 from sprocket_factory.database.postgresql_archive import read_archive
 from sprocket_factory.database.postgresql_programs import (
     address_for_programs,
@@ -55,12 +56,13 @@ async def restore_postgresql(place: ServerPlace, backup: Path, programs: str, *,
         found = await look_at(connection, where)
     if not force:
         refuse_loss(where, found)
-    await replace_tables(place, backup, found_programs, contents)
+    await replace_tables(place, backup, found_programs, contents, found.last_ids.keys())
     database = await open_database(
         place.url, password=place.password, must_exist=True, connections=1, through_proxy=place.through_proxy
     )
     try:
-        await database.write(_reserve, found.last_ids, by="restore")
+        # Those of tables that an older backup has not, and that were only just made.
+        await database.write(reserve_ids, found.last_ids, by="restore")
     finally:
         await database.close()
     return contents
@@ -105,13 +107,18 @@ def refuse_loss(where: str, found: Found) -> None:
         raise Conflict(f"{where} is not empty: {found.contents}.", hint=hint)
 
 
-async def replace_tables(place: ServerPlace, backup: Path, programs: Mapping[str, str], contents: Contents) -> None:
+async def replace_tables(
+    place: ServerPlace, backup: Path, programs: Mapping[str, str], contents: Contents, with_ids: Collection[str]
+) -> None:
     """Drop our tables, restore those of the backup and count them, all in one transaction. Raises Unusable.
+
+    Those `with_ids` that are there give no id again that they have given until they were dropped.
 
     psql reads one script that several write: we the beginning, pg_restore the middle. The end is written only once
     pg_restore has succeeded, so that a script that was cut off is rolled back.
     """
     address = address_for_programs(place)
+    names = ", ".join(sorted(our_tables()))
     arguments = ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", f"--dbname={address.url}"]
     source, script = _pipe()
     with source, script:
@@ -120,11 +127,11 @@ async def replace_tables(place: ServerPlace, backup: Path, programs: Mapping[str
         ) as psql:
             source.close()
             listening = asyncio.ensure_future(psql.communicate())
-            _write(script, f"BEGIN;\nDROP TABLE IF EXISTS {', '.join(sorted(our_tables()))};\n")
+            _write(script, f"BEGIN;\n{_remember(sorted(with_ids))}DROP TABLE IF EXISTS {names};\n")
             async with running(programs["pg_restore"], *RESTORE, str(backup), stdout=script.fileno()) as pg_restore:
                 _, complained = await pg_restore.communicate()
             if pg_restore.returncode == 0:
-                _write(script, f"{_count_again(contents)}COMMIT;\n")
+                _write(script, f"{_count_again(contents)}{_reserve(sorted(contents.rows.keys() & with_ids))}COMMIT;\n")
             script.close()
             _, psql_complained = await listening
     for name, process, said in (("psql", psql, psql_complained), ("pg_restore", pg_restore, complained)):
@@ -151,6 +158,25 @@ def _count_again(contents: Contents) -> str:
     return "\n".join(["RESET search_path;", "DO $$ BEGIN", *checks, "END $$;", ""])
 
 
-async def _reserve(tx: Transaction, last_ids: Mapping[str, int]) -> None:
-    for table, last_id in last_ids.items():
-        await tx.reserve_ids(table, last_id)
+def _remember(tables: Sequence[str]) -> str:
+    """Return the statements that let nobody write any more, and keep the last id that each of the tables has given."""
+    if not tables:
+        return ""
+    given = ", ".join(f"coalesce({_last_id(table)}, 0) AS {table}" for table in tables)
+    return f"LOCK TABLE {', '.join(tables)};\nSELECT {given} \\gset last_id_of_\n"
+
+
+def _reserve(tables: Sequence[str]) -> str:
+    """Return the statements that let each of the tables give no id up to the one that was kept any more."""
+    last_ids = {table: f"greatest(:last_id_of_{table}, {_last_id(table)})" for table in tables}
+    return "".join(
+        f"SELECT setval({_sequence(table)}, {last_id}) WHERE {last_id} > 0;\n" for table, last_id in last_ids.items()
+    )
+
+
+def _last_id(table: str) -> str:
+    return f"pg_sequence_last_value({_sequence(table)})"
+
+
+def _sequence(table: str) -> str:
+    return f"CAST(pg_get_serial_sequence('{table}', 'id') AS regclass)"

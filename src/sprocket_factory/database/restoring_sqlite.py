@@ -3,16 +3,14 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import apsw
 
-from sprocket_factory.database import TABLES_WITH_IDS, Transaction, open_database
+from sprocket_factory.database import TABLES_WITH_IDS, open_database
 from sprocket_factory.database.backup_files import GivenUp, Stopped, never, partial_beside, refusals_raised, sync
 from sprocket_factory.database.backup_sqlite import copy_snapshot
 from sprocket_factory.database.checking import (
@@ -27,19 +25,11 @@ from sprocket_factory.database.checking import (
     tables_of,
 )
 from sprocket_factory.database.serving import locked
+from sprocket_factory.database.sqlite_transaction import reserve_ids
 from sprocket_factory.errors import Busy, Conflict, Damaged, Unusable
 
 BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file. It would replay what is of the old file into the new one."""
-
-
-class Found(NamedTuple):
-    """What is in the place where a backup is to go."""
-
-    contents: Contents | None
-    """None where no sense can be made of it."""
-
-    last_ids: Mapping[str, int]
 
 
 def restore_sqlite(backup: Path, target: Path, *, force: bool, given_up: GivenUp = never) -> Contents:
@@ -64,48 +54,47 @@ def restore_sqlite(backup: Path, target: Path, *, force: bool, given_up: GivenUp
         found = look_at(target)
         if not force:
             refuse_loss(target, server, found)
-        if server is not None and found.contents is None:
+        if server is not None and found is None:
             raise Conflict(f"{target} is damaged and served by process {server}.", hint="Stop that one first.")
         with partial_beside(target) as partial:
-            contents = prepare(backup, partial, found.last_ids, given_up)
+            contents = prepare(backup, partial, given_up)
             if given_up():
                 raise Stopped
-            if found.contents is None or not target.exists():
+            if found is None or not target.exists():
                 put_in_place_of(target, partial)
             else:
                 pour_into(target, partial)
     return contents
 
 
-def look_at(target: Path) -> Found:
-    """Return what is there. Raises Unusable where it is another program's."""
+def look_at(target: Path) -> Contents | None:
+    """Return what is there, or None where no sense can be made of it. Raises Unusable where it is another program's."""
     if not target.exists():
-        return Found(NOTHING, {})
+        return NOTHING
     try:
         with reading_sqlite(target) as connection:
             tables = tables_of(connection)
             if not tables:
-                return Found(NOTHING, {})
+                return NOTHING
             if MIGRATIONS not in tables:
                 raise another_programs(target)
-            given = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
-            return Found(count_rows(connection), {table: int(given.get(table, 0)) for table in TABLES_WITH_IDS})
+            return count_rows(connection)
     except Damaged:
-        return Found(None, {})
+        return None
 
 
-def refuse_loss(target: Path, server: str | None, found: Found) -> None:
+def refuse_loss(target: Path, server: str | None, found: Contents | None) -> None:
     """Raise Conflict where a restore would take something from somebody."""
     hint = "Back it up first; then --force restores over it."
     if server is not None:
         raise Conflict(f"{target} is served by process {server}.", hint=f"Stop that one. {hint}")
-    if found.contents is None:
+    if found is None:
         raise Conflict(f"{target} is damaged or no SQLite database.", hint="--force keeps it under another name.")
-    if not found.contents.is_empty:
-        raise Conflict(f"{target} is not empty: {found.contents}.", hint=hint)
+    if not found.is_empty:
+        raise Conflict(f"{target} is not empty: {found}.", hint=hint)
 
 
-def prepare(backup: Path, partial: Path, last_ids: Mapping[str, int], given_up: GivenUp) -> Contents:
+def prepare(backup: Path, partial: Path, given_up: GivenUp) -> Contents:
     """Fill `partial` from the backup, look at all of it, bring it up to date; return what the backup holds.
 
     Raises:
@@ -119,36 +108,41 @@ def prepare(backup: Path, partial: Path, last_ids: Mapping[str, int], given_up: 
     condition = look_into_sqlite(partial, given_up=given_up)
     if condition.faults:
         raise Unusable(f"{backup} cannot be restored: {' '.join(condition.faults)}", hint="Take another backup.")
-    asyncio.run(bring_up_to_date(partial, last_ids))
+    asyncio.run(bring_up_to_date(partial))
     return condition.contents
 
 
-async def bring_up_to_date(path: Path, last_ids: Mapping[str, int]) -> None:
-    """Apply the migrations that the file has not seen, and let it give no id up to these any more."""
+async def bring_up_to_date(path: Path) -> None:
+    """Apply the migrations that the file has not seen."""
     database = await open_database(f"sqlite:///{quote(str(path))}", must_exist=True)
-    try:
-        await database.write(_reserve, last_ids, by="restore")
-    finally:
-        await database.close()
-
-
-async def _reserve(tx: Transaction, last_ids: Mapping[str, int]) -> None:
-    for table, last_id in last_ids.items():
-        await tx.reserve_ids(table, last_id)
+    await database.close()
 
 
 def pour_into(target: Path, partial: Path) -> None:
-    """Replace what a sound file holds in one transaction of its own. Raises Busy."""
+    """Replace what a sound file holds in one transaction of its own, but for the ids that it has given. Raises Busy."""
     with closing(apsw.Connection(str(target))) as into, closing(apsw.Connection(str(partial))) as source:
         into.set_busy_timeout(BUSY_MILLISECONDS)
         into.pragma("synchronous", "full")
         try:
+            into.pragma("journal_mode", "wal")  # it can be read while nobody else may write
             with into.backup("main", source, "main") as copying:
+                copying.step(0)  # from now on nobody else writes, so that no further id is given
+                for table, last_id in last_ids(target).items():
+                    reserve_ids(source, table, last_id)
                 copying.step(-1)
         except (apsw.BusyError, apsw.LockedError) as error:
             raise Busy(f"Another program writes to {target}.", hint="Try again in a moment.") from error
         except apsw.Error as error:
             raise Unusable(f"{target} cannot be written: {error}.", hint="It is as it was.") from error
+
+
+def last_ids(target: Path) -> dict[str, int]:
+    """Return the last id that each table has given."""
+    with reading_sqlite(target) as connection:
+        if not tables_of(connection):
+            return {}
+        given = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
+        return {table: int(given.get(table, 0)) for table in TABLES_WITH_IDS}
 
 
 def put_in_place_of(target: Path, partial: Path) -> None:

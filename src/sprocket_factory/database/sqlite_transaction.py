@@ -63,15 +63,7 @@ class SQLiteTransaction:
 
     async def reserve_ids(self, table: str, last_id: int) -> None:
         """Let the table give no id up to this one any more."""
-        await self.run(
-            "DELETE FROM sqlite_sequence WHERE name = :table AND seq < :last_id", table=table, last_id=last_id
-        )
-        await self.run(
-            "INSERT INTO sqlite_sequence (name, seq) SELECT :table, :last_id"
-            " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = :table)",
-            table=table,
-            last_id=last_id,
-        )
+        reserve_ids(self._own_connection(), table, last_id)
 
     async def fill(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert many rows as they are."""
@@ -101,3 +93,14 @@ class SQLiteTransaction:
         if threading.get_ident() != self._thread:
             raise RuntimeError("Only the writer's thread may use a transaction, and only while it lasts.")
         return self._connection
+
+
+def reserve_ids(connection: apsw.Connection, table: str, last_id: int) -> None:
+    """Let the table give no id up to this one any more."""
+    values = {"table": table, "last_id": last_id}
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = :table AND seq < :last_id", values)
+    connection.execute(
+        "INSERT INTO sqlite_sequence (name, seq) SELECT :table, :last_id"
+        " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = :table)",
+        values,
+    )

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from sprocket_factory.database import TABLES_WITH_IDS, Database, Row, Transaction
+from sprocket_factory.database import Database, Row, Transaction
 from sprocket_factory.entities.change import CHANGES
 from sprocket_factory.entities.instant import to_text
 from sprocket_factory.errors import TooSlow
@@ -67,17 +67,6 @@ class Difference(NamedTuple):
 async def restore(tx: Transaction, table: Table, rows: Sequence[Row]) -> None:
     """Store rows as they are."""
     await tx.fill(table.name, table.columns, rows)
-
-
-async def restore_last_ids(tx: Transaction, last_ids: dict[str, int]) -> None:
-    """Let no id be given again that was ever given, whether its thing is still there or not."""
-    for table, last_id in last_ids.items():
-        await tx.reserve_ids(table, last_id)
-
-
-async def last_ids(db: Database) -> dict[str, int]:
-    """Return the last id that each table has given."""
-    return {table: await db.last_id(table) for table in TABLES_WITH_IDS}
 
 
 async def last_key(db: Database, table: Table) -> Row | None:
