@@ -1,8 +1,11 @@
 """/health/live and /health/ready: what those who watch over the service are told, and when."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -122,6 +125,48 @@ def test_fault_04_without_its_database_it_is_alive_and_not_ready(own_server: Pos
     assert [READY, NOT_READY, READY] == [before, away, after]
     assert 200 == live.status_code
     assert took < 4
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Path:
+    """Return a folder that a database lies in, as on a disk of its own."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_fault_04_without_its_file_it_is_not_ready_until_that_is_back(mounted: Path) -> None:
+    """A disk that is gone is one that does not answer: 503 with a reason, and no fault of the program."""
+    with Service(Settings(database_url=f"sqlite:///{mounted / 'factory.db'}")) as service:
+        before = readiness(service.address)
+        mounted.rename(away := mounted.with_name("away"))
+        gone, detail = readiness(service.address), ask(service.address, "ready").json()["detail"]
+        away.rename(mounted)
+        after = readiness(service.address)
+
+    assert [READY, NOT_READY, READY] == [before, gone, after]
+    assert "No such file" in detail
+
+
+def test_without_the_file_of_the_database_the_metrics_say_so(mounted: Path) -> None:
+    """They are told all the same, but for what only the file could tell."""
+    with Service(Settings(database_url=f"sqlite:///{mounted / 'factory.db'}")) as service:
+        mounted.rename(mounted.with_name("away"))
+        answer = httpx.get(f"{service.address}/metrics", trust_env=False, verify=TLS)
+
+    assert 200 == answer.status_code
+    assert "\nsprocket_ready 0" in answer.text
+    assert "\nsprocket_database_streams_open 0" in answer.text
+    assert "\nsprocket_database_disk_free_bytes" not in answer.text
+
+
+def test_room_that_only_root_may_use_is_none(own: Service, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service on SQLite is not ready before the last room for its user is gone. Of a server only that one knows."""
+    room = SimpleNamespace(f_flag=0, f_bfree=10**9, f_bavail=0, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _path: room)
+
+    assert {"sqlite": NOT_READY, "postgresql": READY}[engine] == readiness(own.address)
 
 
 @pytest.mark.usefixtures("forgetful")

@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
@@ -22,7 +23,7 @@ from sprocket_factory.database.sqlite_errors import refusal_for
 from sprocket_factory.database.sqlite_opening import migrate, open_reader, open_writer
 from sprocket_factory.database.sqlite_scanning import scan
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS, Writer
-from sprocket_factory.errors import Busy, StorageFull, Unusable
+from sprocket_factory.errors import Busy, StorageFull, Unavailable, Unusable
 from sprocket_factory.observe_statements import list_noted, read_noted, write_noted
 
 MAX_READS = 8
@@ -144,8 +145,13 @@ class SQLiteDatabase(Database):
         """Return if it can be read and written now, and its schema is this program's."""
         rows = await self.all("SELECT max(number) FROM migrations")
         check_schema("sqlite", rows[0][0])
-        disk = os.statvfs(self.location)
-        if disk.f_flag & os.ST_RDONLY or disk.f_bfree * disk.f_frsize < LEAST_FREE_BYTES:
+        try:
+            disk = os.statvfs(self.location)
+        except OSError as error:
+            raise Unavailable(
+                f"The file of the database cannot be found: {error.strerror}.", hint="Look whether its disk is there."
+            ) from error
+        if disk.f_flag & os.ST_RDONLY or disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
             raise refusal_for(apsw.FullError())
         if self._was_full:
             # Only who writes finds out whether there is room again.
@@ -154,14 +160,18 @@ class SQLiteDatabase(Database):
 
     def measures(self) -> Measures:
         """Return what can be measured of it now."""
-        disk = os.statvfs(self.location)
-        return {
+        measured: dict[str, float] = {
             "sprocket_database_writes_waiting": self._writer.count_waiting(),
             "sprocket_database_streams_open": self._streams,
-            "sprocket_database_bytes": _size_of(self.location),
-            "sprocket_database_wal_bytes": _size_of(f"{self.location}-wal"),
-            "sprocket_database_disk_free_bytes": disk.f_bavail * disk.f_frsize,
         }
+        with suppress(OSError):  # where its disk is gone there is nothing to measure, and `check` says so
+            disk = os.statvfs(self.location)
+            measured |= {
+                "sprocket_database_bytes": _size_of(self.location),
+                "sprocket_database_wal_bytes": _size_of(f"{self.location}-wal"),
+                "sprocket_database_disk_free_bytes": disk.f_bavail * disk.f_frsize,
+            }
+        return measured
 
     async def close(self) -> None:
         """Finish the writes that were taken, then close every connection."""
