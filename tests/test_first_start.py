@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -209,6 +210,30 @@ async def test_the_file_of_a_first_key_goes_away_only_where_there_is_no_key(
 
     assert (refusal is OutcomeUnknown) == (len(files_in(tmp_path)) == 1)
     assert all(f"it is in {path}." in capsys.readouterr().err for path in files_in(tmp_path))
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_terminal_is_shown_a_first_key_of_which_nobody_knows_whether_it_is_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_stored: bool
+) -> None:
+    """If it is there, no other is made at the next start; so whoever sits there may try it, and hears of the doubt."""
+    write = database.write
+
+    async def write_and_lose_the_answer(*args: Any, **how: Any) -> None:
+        if is_stored:
+            await write(*args, **how)
+        raise OutcomeUnknown("As it happens.")
+
+    monkeypatch.setattr(database, "write", write_and_lose_the_answer)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(OutcomeUnknown):
+        await give_first_key(database)
+    shown = capsys.readouterr().out
+    secrets = re.findall(r"sfk_[A-Za-z0-9_-]{43}", shown)
+    holder = await find_holder(database, digest_of_secret(secrets[0]))
+
+    assert (1, is_stored) == (len(secrets), holder is not None)
+    assert "If there is a first key now" in shown
 
 
 def keys_left_in(folder: Path) -> list[str]:

@@ -24,13 +24,18 @@ async def give_first_key(database: Database) -> None:
 
     Raises:
         Unusable: The file cannot be written; no key is made then.
-        OutcomeUnknown: Nobody can say whether the key was made; its file stays, and is named.
+        OutcomeUnknown: Nobody can say whether the key was made. It is printed, or its file stays and is named.
     """
     if await count_keys(database):
         return
     secret = new_secret()
     if sys.stdout.isatty():
-        if await database.write(add_first_key, secret, by="first start"):
+        try:
+            is_made = await database.write(add_first_key, secret, by="first start")
+        except OutcomeUnknown:
+            click.echo(f"If there is a first key now, it is this one, shown this once:\n\n  {secret}\n")
+            raise
+        if is_made:
             click.echo(f"The first key, for an administrator; it is shown this once:\n\n  {secret}\n")
         return
     # It is on the disk before it is a key, and under its name only then: of servers that start at once one makes it,
