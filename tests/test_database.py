@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from sprocket_factory.database import Database, Row, Transaction, open_database, sqlite_writer
+from sprocket_factory.database.migrations import Migration, migrations_for
 from sprocket_factory.database.sqlite_scanning import SCAN_SECONDS
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
@@ -394,6 +395,29 @@ async def test_fault_36_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Unusable, match=r"version 9999.*newer program"):
         await open_database(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+async def test_a_migration_that_sqlite_itself_has_rolled_back_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does on a full disk. Nothing of it is stored, and nobody has the file open any more."""
+    async with opened(tmp_path / "a.db") as database:
+        before = await database.all("SELECT name FROM sqlite_schema ORDER BY name")
+    known = migrations_for("sqlite")
+    sql = "CREATE TABLE ones (one UNIQUE); INSERT INTO ones VALUES (1); INSERT OR ROLLBACK INTO ones VALUES (1);"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "sprocket_factory.database.migrations.migrations_for",
+            lambda _engine: [*known, Migration(len(known) + 1, "ones", sql)],
+        )
+        with pytest.raises(Unusable, match=r"UNIQUE constraint failed: ones\.one"):
+            await open_database(f"sqlite:///{tmp_path / 'a.db'}")
+    files = os.listdir(tmp_path)  # noqa: PTH208 - the loop has nothing else to do
+    async with opened(tmp_path / "a.db") as database:
+        after = await database.all("SELECT name FROM sqlite_schema ORDER BY name")
+
+    assert ["a.db"] == files
+    assert before == after
 
 
 async def test_fault_36_a_missing_database_is_refused_where_it_must_exist(tmp_path: Path) -> None:

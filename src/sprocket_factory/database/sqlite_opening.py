@@ -88,7 +88,8 @@ def migrate(connection: apsw.Connection) -> bool:
             )
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # of a full disk SQLite makes the end of it by itself
+            connection.execute("ROLLBACK")
         connection.close()
         raise
     return not tables
