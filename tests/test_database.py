@@ -6,7 +6,7 @@ import threading
 from collections import UserDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, KeysView
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,20 @@ async def test_reads_go_on_while_another_process_holds_the_write_lock(
         other.execute("ROLLBACK")
         assert 1 == (await database.write(add_sprocket, NEW, by="test")).id
         other.close()
+
+
+async def test_a_write_that_cannot_begin_tells_what_sqlite_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has it beside the refusal: whoever reads of a disk that fails knows what to look for."""
+    monkeypatch.setattr("sprocket_factory.database.sqlite_opening.BUSY_SECONDS", 0.05)
+    async with opened(tmp_path / "a.db") as database:
+        with closing(apsw.Connection(str(tmp_path / "a.db"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Busy) as refused:
+                await database.write(add_sprocket, NEW, by="test")
+
+    assert isinstance(refused.value.__cause__, apsw.BusyError)
 
 
 async def test_a_stream_is_one_snapshot_and_there_are_only_so_many(tmp_path: Path) -> None:

@@ -5,27 +5,21 @@ import apsw
 from sprocket_factory.errors import Busy, Refusal, StorageFull, TooSlow, Unavailable
 
 
-def refusal_for(error: apsw.Error) -> Exception:
-    """Return what a caller is told when SQLite fails: a refusal where it is one, else the error itself."""
+def refusal_for(error: Exception) -> Exception:
+    """Return what a caller is told of an error: a refusal, whose cause it is, where SQLite has failed; else itself."""
+    refusal: Refusal
     match error:
         case apsw.BusyError() | apsw.LockedError():
-            return busy()
+            refusal = busy()
         case apsw.FullError() | apsw.ReadOnlyError():
-            return StorageFull("The storage is full or read-only.", hint="Reading goes on; make room on its disk.")
+            refusal = StorageFull("The storage is full or read-only.", hint="Reading goes on; make room on its disk.")
         case apsw.InterruptError():
-            return TooSlow("This takes longer to find than is allowed.", hint="Narrow it down, or sort by the key.")
+            refusal = TooSlow("This takes longer to find than is allowed.", hint="Narrow it down, or sort by the key.")
         case apsw.IOError() | apsw.CantOpenError():
-            return Unavailable("The storage does not answer.", hint="Try again in a moment.")
-    return error
-
-
-def for_caller(error: Exception) -> Exception:
-    """Return the same of any error; what is no failure of SQLite's stays as it is."""
-    if not isinstance(error, apsw.Error):
-        return error
-    refusal = refusal_for(error)
-    if refusal is not error:
-        refusal.__cause__ = error  # the log tells both
+            refusal = Unavailable("The storage does not answer.", hint="Try again in a moment.")
+        case _:
+            return error
+    refusal.__cause__ = error  # the log tells both
     return refusal
 
 

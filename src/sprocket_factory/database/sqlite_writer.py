@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from sprocket_factory.database import Author
-from sprocket_factory.database.sqlite_errors import busy, for_caller, refusal_for
+from sprocket_factory.database.sqlite_errors import busy, refusal_for
 from sprocket_factory.database.sqlite_transaction import SQLiteTransaction
 from sprocket_factory.errors import Busy, Unavailable
 from sprocket_factory.observe_metrics import commit_seconds, group_writes
@@ -171,7 +171,7 @@ class Writer:
         except Exception as error:
             if self._connection.total_changes() != changes_before or not self._connection.in_transaction:
                 raise
-            return Outcome(job, error=for_caller(error))
+            return Outcome(job, error=refusal_for(error))
 
     def _take(self, group: list[Job]) -> bool:
         try:
@@ -191,7 +191,7 @@ class Writer:
             self._commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this caller's answer
             self._roll_back()
-            return Outcome(job, error=for_caller(error))
+            return Outcome(job, error=refusal_for(error))
         return Outcome(job, result)
 
     def _drive(self, job: Job) -> Any:
