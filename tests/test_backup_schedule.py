@@ -1,6 +1,7 @@
 """`serve --backup-every`: a server makes verified backups of its own database, keeps the newest, and tells of them."""
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
@@ -167,6 +168,38 @@ async def test_a_backup_that_is_under_way_is_given_up_when_the_server_stops(
     assert begun.is_set()
     assert took < 1
     assert [".sprocket-factory-backups-lock"] == [path.name for path in (tmp_path / "backups").iterdir()]
+
+
+async def test_nothing_waits_for_the_folder_of_the_backups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie on another machine: to look into it, to take the turn and to remove old ones is a thread's."""
+    url, folder = f"sqlite:///{tmp_path / 'factory.db'}", tmp_path / "backups"
+    await asyncio.to_thread(fill, url)
+    settings = Settings(database_url=url, backup_every=1, backup_keep=1, backup_folder=str(folder))
+    check_schedule(settings)
+    old = folder / name_of_age(timedelta(days=2))
+    old.touch()
+    done: set[str] = set()
+    in_the_loop: set[str] = set()
+    loop_thread = threading.get_ident()
+
+    def watch(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        def watched(*args: Any, **flags: Any) -> Any:
+            (in_the_loop if threading.get_ident() == loop_thread else done).add(name)
+            return function(*args, **flags)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(Path, "iterdir")
+    watch(Path, "unlink")
+    watch(fcntl, "flock")
+    async with scheduled_backups(settings), asyncio.timeout(START_SECONDS):
+        while os.path.exists(old):  # noqa: ASYNC110, ASYNC240, PTH110 - no event tells of it; it is in memory
+            await asyncio.sleep(0.01)
+
+    assert {"iterdir", "unlink", "flock"} == done
+    assert set() == in_the_loop
 
 
 def test_a_dump_that_is_under_way_ends_with_its_server(

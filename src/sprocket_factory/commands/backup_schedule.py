@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -64,7 +64,7 @@ async def _back_up_for_ever(settings: Settings) -> None:
         try:
             newest = await asyncio.to_thread(newest_backup, folder)
             backups.last = newest.timestamp() if newest else 0.0
-            due = await asyncio.to_thread(time_until_due, folder, every)
+            due = time_until_due(newest, every)
             if due > timedelta():
                 pause = min(due, LONGEST_SLEEP)
             elif await _back_up_in_turn(settings, folder, every):
@@ -78,11 +78,12 @@ async def _back_up_for_ever(settings: Settings) -> None:
 
 async def _back_up_in_turn(settings: Settings, folder: Path, every: timedelta) -> bool:
     """Make a backup unless another process makes one, or just has; return whether it did. Raises Refusal."""
-    with turn_taken(folder) as is_ours:
-        if not is_ours or time_until_due(folder, every) > timedelta():
+    with ExitStack() as turn:
+        is_ours = await asyncio.to_thread(turn.enter_context, turn_taken(folder))
+        if not is_ours or time_until_due(await asyncio.to_thread(newest_backup, folder), every) > timedelta():
             return False
         target = name_for(folder, settings.database_url, datetime.now(UTC))
         contents = await back_up(place_of(settings), target, settings.postgresql_programs)
-        removed = remove_older(folder, settings.backup_keep)
+        removed = await asyncio.to_thread(remove_older, folder, settings.backup_keep)
     log.info("made and verified a backup", file=str(target), contents=str(contents), removed=len(removed))
     return True

@@ -55,9 +55,8 @@ def newest_backup(folder: Path) -> datetime | None:
     return next((moment for moment, _ in backups_in(folder)), None)
 
 
-def time_until_due(folder: Path, every: timedelta) -> timedelta:
+def time_until_due(newest: datetime | None, every: timedelta) -> timedelta:
     """Return how long the next backup has still time; nothing or less where it is due."""
-    newest = newest_backup(folder)
     # A clock that was set back would put it off for as long.
     return timedelta() if newest is None else min(newest + every - datetime.now(UTC), every)
 
