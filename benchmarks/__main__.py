@@ -18,6 +18,7 @@ from benchmarks import (
     side_by_side,
     starting,
 )
+from benchmarks.figures import Target, keep_by_itself
 from benchmarks.report import VERDICTS, Verdict, build_parser, console, print_closing, print_verdict
 
 # Those of long histories are shorter here than by themselves, where they take many minutes.
@@ -56,7 +57,10 @@ if options.growth:
     sys.exit(growth.main(folder))
 verdicts_of = {side_by_side.__name__: run(side_by_side, sys.argv[1:])}
 if not options.quick:
-    verdicts_of |= {script.__name__: run(script, [*folder, *extra]) for script, extra in SCRIPTS}
+    by_itself = {script.__name__: run(script, [*folder, *extra]) for script, extra in SCRIPTS}
+    verdicts_of |= by_itself
+    if options.keep:
+        keep_by_itself({name: [Target(*one) for one in verdicts] for name, verdicts in by_itself.items()}, options.keep)
 print_closing(verdicts_of)
 if options.quick:
     console.print("Not run with --quick:", ", ".join(script.__name__ for script, _ in SCRIPTS))

@@ -51,11 +51,15 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run, as it is kept. `on` says on which machine and with which versions."""
+    """A whole run, as it is kept. `on` says on which machine and with which versions.
+
+    `by_itself` has what was to hold in each of the measurements that are not side by side, where the run has them.
+    """
 
     on: str
     figures: list[Figure]
     targets: list[Target]
+    by_itself: dict[str, list[Target]] = {}
 
 
 def _best(choose: Callable[[Sequence[float]], float], values: Sequence[float | None]) -> float | None:
@@ -128,6 +132,12 @@ def keep(run: Run, file: Path) -> None:
     """Write a run to a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+
+
+def keep_by_itself(targets: Mapping[str, list[Target]], file: Path) -> None:
+    """Add to a run that is kept what was measured beyond it."""
+    run = msgspec.json.decode(file.read_bytes(), type=Run)
+    keep(msgspec.structs.replace(run, by_itself=dict(targets)), file)
 
 
 def print_comparison(run: Run, file: Path) -> None:

@@ -1,11 +1,11 @@
 """The README's table of what was measured side by side, from the run that is kept in measured.json."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import Key, Round, Run, show_seconds
+from benchmarks.figures import Key, Round, Run, Target, show_seconds
 from benchmarks.lineup import BARE, BARE_ON_POSTGRESQL, EVERYBODY, PRODUCT, TUNED_FLASK
 from benchmarks.side_by_side import BULK, LIST, LIST_ON, MILLION, ONE, POST, READS
 
@@ -15,6 +15,13 @@ MEASURED = Path(__file__).with_name("measured.json")
 MARKERS = ("<!-- from benchmarks/measured.json by bin/docs -->\n", "<!-- end -->\n")
 
 OUTCOMES = {True: "holds", False: "**missed**", None: "not measured"}
+
+BY_ITSELF = """
+By itself, in the same run:
+
+| | what is to hold |
+|---|---|
+"""
 
 
 def _rate(measured: Round) -> str:
@@ -52,6 +59,10 @@ ROWS: tuple[tuple[str, str, int, Callable[[Round], str]], ...] = (
 )
 
 
+def _told(targets: Sequence[Target]) -> str:
+    return "; ".join(f"{target.what}: {OUTCOMES[target.holds]}" for target in targets)
+
+
 def with_measured(document: str) -> str:
     """Return the README with the table and the targets of the kept run between its MARKERS."""
     run = msgspec.json.decode(MEASURED.read_bytes(), type=Run)
@@ -62,9 +73,11 @@ def with_measured(document: str) -> str:
         measured = [best.get(Key(job, name, connections)) for name in names]
         lines.append([title, *("" if one is None else show(one) for one in measured)])
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    targets = "".join(f"- {target.what}: {OUTCOMES[target.holds]}\n" for target in run.targets)
+    targets = "".join(f"- {_told([target])}\n" for target in run.targets)
     on_16, on_64 = (best[Key(POST, PRODUCT, on)].rate / best[Key(POST, TUNED_FLASK, on)].rate for on in (16, 64))
     beside_tuned = f"Beside tuned Flask it stores {on_16:.1f} times as many on 16, and {on_64:.1f} times on 64.\n"
+    others = "".join(f"| `python -m {script}` | {_told(targets)} |\n" for script, targets in run.by_itself.items())
+    text = f"{table}\nOn {run.on}:\n\n{targets}\n{beside_tuned}{BY_ITSELF}{others}"
     before, _, rest = document.partition(MARKERS[0])
     _, _, after = rest.partition(MARKERS[1])
-    return f"{before}{MARKERS[0]}{table}\nOn {run.on}:\n\n{targets}\n{beside_tuned}{MARKERS[1]}{after}"
+    return f"{before}{MARKERS[0]}{text}{MARKERS[1]}{after}"
