@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from command_line import run_here
 from harness import BASE_PATH, TLS, Program, run_program
+from sprocket_factory.commands import cli
 from sprocket_factory.settings import Settings
 
 
@@ -94,6 +96,48 @@ def test_an_environment_file_that_cannot_be_read_is_named(tmp_path: Path) -> Non
     assert 1 == done.returncode
     assert "The file .env is not in UTF-8" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("serve",), ("demo",), ("key", "add", "press 1", "--role", "viewer")])
+def test_a_misspelt_setting_of_the_environment_keeps_a_command_from_starting(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would read it, and the default would be in force without a word; nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, command, env={"SPROCKET_FACTORY_BACKUP_EVRY": "1h"})
+
+    assert 1 == done.exit_code
+    assert (
+        "Error: There is no setting SPROCKET_FACTORY_BACKUP_EVRY. Did you mean SPROCKET_FACTORY_BACKUP_EVERY?"
+        " docs/settings.md lists them all.\n"
+    ) == done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_each_misspelt_setting_of_the_file_is_named(tmp_path: Path) -> None:
+    """What stands in .env counts as what stands in the environment."""
+    (tmp_path / ".env").write_text("SPROCKET_FACTORY_PORTT=0\nSPROCKET_FACTORY_VERSION=2\n")
+    done = run_program("serve", folder=tmp_path)
+
+    assert 1 == done.returncode
+    assert ["PORTT", "VERSION"] == re.findall(r"There is no setting SPROCKET_FACTORY_(\w+)\.", done.stderr)
+
+
+def test_help_is_given_whatever_is_misspelt() -> None:
+    """It says how a setting is spelt."""
+    done = CliRunner().invoke(cli, ["serve", "--help"], env={"SPROCKET_FACTORY_PORTT": "0"})
+
+    assert 0 == done.exit_code
+    assert "SPROCKET_FACTORY_PORT;" in done.stdout
+
+
+def test_a_variable_of_a_flag_that_is_no_setting_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each flag of a command has one, named after both."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nothing.json").write_text("{}")
+    done = CliRunner().invoke(cli, ["load", "nothing.json"], env={"SPROCKET_FACTORY_LOAD_ON_CONFLICT": "skip"})
+
+    assert 0 == done.exit_code, done.output
 
 
 def test_a_flag_outdoes_the_environment_and_the_environment_outdoes_the_file(tmp_path: Path) -> None:

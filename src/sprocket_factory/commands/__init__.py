@@ -20,7 +20,7 @@ from sprocket_factory.settings import ENVIRONMENT_PREFIX
 
 
 @click.group(context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX, "help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(__version__, allow_from_autoenv=False)
 def cli() -> None:
     """Keep a sprocket manufacturer's catalogue, factories and production, and serve them over REST."""
 

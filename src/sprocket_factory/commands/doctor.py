@@ -36,7 +36,7 @@ COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
 @click.command()
-@settings_options(*(setting.name for setting in fields(Settings)))
+@settings_options(*(setting.name for setting in fields(Settings)), even_misspelt=True)
 def doctor(**flags: Any) -> None:
     """Look at the settings, the disk, the database, the clock, permissions and backups, and say what is to be done.
 

@@ -1,6 +1,5 @@
 """The doctor on settings: are they known, do they go together, and is what they name there?"""
 
-import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,8 +9,9 @@ import click
 from sprocket_factory.access.proxies import is_loopback
 from sprocket_factory.commands.doctor_finding import Finding, note, ok, wrong
 from sprocket_factory.commands.serve_settings import CHECKS
-from sprocket_factory.errors import Unusable, nearest
-from sprocket_factory.settings import ENVIRONMENT_PREFIX, Settings
+from sprocket_factory.commands.setting_names import HINT, unknown_settings
+from sprocket_factory.errors import Unusable
+from sprocket_factory.settings import Settings
 
 
 def look_at_settings(settings: Settings) -> Iterator[Finding]:
@@ -22,20 +22,9 @@ def look_at_settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _unknown() -> Iterator[Finding]:
-    """Find variables that nobody reads: a slip in a name leaves the default in force without a word."""
-    known = {f"{ENVIRONMENT_PREFIX}_{setting.name.upper()}" for setting in fields(Settings)}
-    of_commands = set(_variables(click.get_current_context().find_root().command, ENVIRONMENT_PREFIX))
-    for name in sorted(os.environ):
-        if name.startswith(f"{ENVIRONMENT_PREFIX}_") and name not in known | of_commands:
-            yield wrong(f"There is no setting {name}.{nearest(name, known)}", "docs/settings.md lists them all.")
-
-
-def _variables(command: click.Command, prefix: str) -> Iterator[str]:
-    """Give the variables that stand for the flags of a command, and of those below it."""
-    yield from (f"{prefix}_{parameter.name}".upper() for parameter in command.params)
-    if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            yield from _variables(below, f"{prefix}_{name}")
+    """Find what keeps every other command from starting."""
+    for sentence in unknown_settings(click.get_current_context().find_root().command):
+        yield wrong(sentence, HINT)
 
 
 def _refused(settings: Settings) -> Iterator[Finding]:

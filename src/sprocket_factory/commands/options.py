@@ -3,10 +3,12 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
+from sprocket_factory.commands.setting_names import check_setting_names
 from sprocket_factory.errors import Fault, Refusal
 from sprocket_factory.settings import ENVIRONMENT_PREFIX, as_text, describe
 
@@ -39,10 +41,15 @@ class Period(click.ParamType[int]):
         return int(match[1]) * SECONDS[match[2]]
 
 
-def settings_options(*names: str) -> Callable[[F], F]:
-    """Give a command one flag for each of these settings, each with its environment variable."""
+def settings_options(*names: str, even_misspelt: bool = False) -> Callable[[F], F]:
+    """Give a command one flag for each of these settings, each with its environment variable.
+
+    It does not run where a variable means to set something that there is not, unless it is to run even so.
+    """
 
     def decorate(function: F) -> F:
+        if not even_misspelt:
+            function = _only_well_spelt(function)
         for name in reversed(names):
             default, rules = describe(name)
             function = click.option(
@@ -58,6 +65,16 @@ def settings_options(*names: str) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def _only_well_spelt(function: F) -> F:
+    @wraps(function)
+    def run(**flags: Any) -> Any:
+        with refusals_told():
+            check_setting_names(click.get_current_context().find_root().command)
+        return function(**flags)
+
+    return cast("F", run)
 
 
 def _type(default: object, rules: Mapping[str, Any]) -> click.ParamType[Any] | type:
