@@ -120,10 +120,26 @@ def test_a_file_stays_as_it_was_where_the_export_fails(run: Run, tmp_path: Path)
     """What is written gets its name once it is whole."""
     output = tmp_path / "out.csv"
     output.write_text("before")
-    exported = run("export", "production", "--output", str(output), url=f"sqlite:///{tmp_path / 'nothing.db'}")
+    nothing = f"sqlite:///{tmp_path / 'nothing.db'}"
+    exported = run("export", "production", "--output", str(output), "--force", url=nothing)
 
     assert 1 == exported.exit_code
+    assert "There is no database" in exported.stderr
     assert ("before", []) == (output.read_text(), list(tmp_path.glob("*.part")))
+
+
+def test_a_file_that_is_there_is_replaced_only_by_force(run: Run, tmp_path: Path) -> None:
+    """What it was is not lost by a slip."""
+    output = tmp_path / "out.csv"
+    output.write_text("before")
+    refused = run("export", "production", "--output", str(output))
+    kept = output.read_text()
+    forced = run("export", "production", "--output", str(output), "--force")
+
+    assert (1, "before") == (refused.exit_code, kept)
+    assert f"There is a file {output} already. Choose another name, or say --force." in refused.stderr
+    assert 0 == forced.exit_code
+    assert output.read_bytes().startswith(HEADER.encode())
 
 
 @pytest.mark.parametrize("suffix", ["csv", "ndjson", "jsonl", "json"])

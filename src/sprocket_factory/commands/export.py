@@ -23,7 +23,7 @@ from sprocket_factory.entities.instant import SECOND, now
 from sprocket_factory.entities.listing import Listing, Query, read_list, stream_list
 from sprocket_factory.entities.production import PRODUCTION
 from sprocket_factory.entities.sprocket import SPROCKETS
-from sprocket_factory.errors import Unusable
+from sprocket_factory.errors import Conflict, Unusable
 from sprocket_factory.settings import Settings
 
 LISTINGS: Mapping[str, Listing[Any]] = {
@@ -45,8 +45,11 @@ BY_SUFFIX = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "j
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write; standard output if left out."
 )
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @settings_options(*DATABASE_SETTINGS, "max_ahead_seconds")
-def export(what: str, filters: tuple[str, ...], format_: str | None, output: Path | None, **flags: Any) -> None:
+def export(
+    what: str, filters: tuple[str, ...], format_: str | None, output: Path | None, *, force: bool, **flags: Any
+) -> None:
     """Write all sprockets, factories, production or changes, or those that the filters leave.
 
     A filter is a parameter of the API's list: factory_id=1, time__gte=2021-01-21T00:00:00Z, sort=-time, limit=1000. A
@@ -56,6 +59,8 @@ def export(what: str, filters: tuple[str, ...], format_: str | None, output: Pat
     format_type = FORMATS[_format_for(output, format_)]
     settings = Settings(**flags, must_exist=True)
     with refusals_told(), ExitStack() as open_files:
+        if output and output.is_file() and not force:
+            raise Conflict(f"There is a file {output} already.", hint="Choose another name, or say --force.")
         given = check_parameters((_pair(text) for text in filters), filters_of(listing))
         query = read_query(listing, given, now() + settings.max_ahead_seconds * SECOND)
         file = open_files.enter_context(whole_file(output)) if output else sys.stdout.buffer
