@@ -433,7 +433,7 @@ def test_fault_39_readers_who_stop_hold_up_nobody_and_are_cut_off(database_url: 
 
 def test_fault_39_memory_stays_flat_whoever_stops_reading(start: Callable[..., Program], database_url: str) -> None:
     """Readers who stop and readers who go on cost the process next to nothing, however long the list."""
-    limits = ["--database-connections", "30", "--max-lists", "16"]
+    limits = ["--database-connections", "60", "--max-lists", "16"]  # half of them for one caller
     program = start("serve", "--port", "0", "--database-url", database_url, *limits)
     address = program.wait_for_address()
     with Client(address) as operator:
