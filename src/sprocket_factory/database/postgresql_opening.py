@@ -89,6 +89,7 @@ def unusable(place: ServerPlace, error: BaseException) -> BaseException:
 
 def _reason(error: BaseException) -> str:
     """Return what is told of an error. What Python cannot read of an address may be a part of its password."""
-    if isinstance(error, ValueError) and not isinstance(error, asyncpg.InterfaceError):
+    is_of_the_address = isinstance(error, ValueError) and not isinstance(error, asyncpg.InterfaceError | OSError)
+    if is_of_the_address:
         return "it cannot be read; in a password @ is written as %40, / as %2F, and so on"
     return str(error) or type(error).__name__
