@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -161,6 +161,7 @@ def test_without_the_file_of_the_database_the_metrics_say_so(mounted: Path) -> N
     assert "\nsprocket_database_disk_free_bytes" not in answer.text
 
 
+@pytest.mark.usefixtures("forgetful")
 def test_room_that_only_root_may_use_is_none(own: Service, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service on SQLite is not ready before the last room for its user is gone. Of a server only that one knows."""
     room = SimpleNamespace(f_flag=0, f_bfree=10**9, f_bavail=0, f_frsize=4096)
