@@ -22,7 +22,8 @@ import httpx
 import uvloop
 
 from sprocket_factory.app import build_app, limits_of
-from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, is_postgresql, open_database
+from sprocket_factory.database import TABLES_WITH_IDS, Database, Transaction, open_database
+from sprocket_factory.database.addresses import is_postgresql
 from sprocket_factory.database.postgresql_ordering import ONE_AT_A_TIME
 from sprocket_factory.database.sqlite_transaction import SQLiteTransaction
 from sprocket_factory.entities.production_import import Merged, merge_production

@@ -22,7 +22,7 @@ import pytest
 
 from attainments import add_factory_in
 from harness import Client, Program, a_sprocket
-from sprocket_factory.database import is_postgresql
+from sprocket_factory.database.addresses import is_postgresql
 
 CALLS = int(os.environ.get("HISTORY_CALLS", "800"))
 

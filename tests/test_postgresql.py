@@ -15,7 +15,8 @@ from command_line import run_here
 from harness import BASE_PATH, TLS, Program
 from postgresql_server import GUARDED, OWNER, PASSWORD, PostgreSQLServer
 from sprocket_factory.commands import cli
-from sprocket_factory.database import open_database, without_password
+from sprocket_factory.database import open_database
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.migrations import migrations_for
 from sprocket_factory.database.postgresql_pool import SERVER_SETTINGS
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sprocket_factory.commands.opening import place_of
-from sprocket_factory.database import is_postgresql
+from sprocket_factory.database.addresses import is_postgresql
 from sprocket_factory.database.backup import back_up
 from sprocket_factory.database.backup_folder import (
     make_folder,

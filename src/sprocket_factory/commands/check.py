@@ -8,7 +8,7 @@ import uvloop
 
 from sprocket_factory.commands.opening import DATABASE_SETTINGS, place_of
 from sprocket_factory.commands.options import refusals_told, settings_options
-from sprocket_factory.database import without_password
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.backup import engine_of, look_into, look_into_backup
 from sprocket_factory.database.backup_folder import backups_in
 from sprocket_factory.database.checking import NOTHING, Condition

@@ -8,7 +8,7 @@ import uvloop
 from sprocket_factory.commands.doctor_finding import Finding, note, ok, wrong
 from sprocket_factory.commands.doctor_machine import database_file
 from sprocket_factory.commands.opening import place_of
-from sprocket_factory.database import is_postgresql
+from sprocket_factory.database.addresses import is_postgresql
 from sprocket_factory.database.backup import engine_of, look_into
 from sprocket_factory.database.migrations import missing_migrations
 from sprocket_factory.settings import Settings

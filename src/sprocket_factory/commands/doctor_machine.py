@@ -12,7 +12,7 @@ from pathlib import Path
 from sprocket_factory.commands.doctor_finding import Finding, note, ok, wrong
 from sprocket_factory.commands.doctor_settings import secret_files
 from sprocket_factory.commands.first_key import files_in
-from sprocket_factory.database import is_postgresql, path_of
+from sprocket_factory.database.addresses import is_postgresql, path_of
 from sprocket_factory.database.backup_folder import backups_in
 from sprocket_factory.database.serving import server_of
 from sprocket_factory.settings import Settings

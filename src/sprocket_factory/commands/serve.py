@@ -22,7 +22,8 @@ from sprocket_factory.commands.opening import opened_database
 from sprocket_factory.commands.options import refusals_told, settings_options
 from sprocket_factory.commands.serve_settings import CHECKS, anybody_writes, metrics_ports, tls_of
 from sprocket_factory.commands.workers import run_workers
-from sprocket_factory.database import Database, without_password
+from sprocket_factory.database import Database
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.serving import serving
 from sprocket_factory.observe import log
 from sprocket_factory.observe_logs import configure_logging, written_behind

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sprocket_factory.app import check_settings
-from sprocket_factory.database import is_postgresql, path_of
+from sprocket_factory.database.addresses import is_postgresql, path_of
 from sprocket_factory.errors import Unusable
 from sprocket_factory.observe_logs import read_levels
 from sprocket_factory.observe_traces import check_installed

@@ -4,17 +4,14 @@ SQL is plain text with `:named` parameters, and values only ever travel as param
 microseconds (entities/instant.py).
 """
 
-import re
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, TypeVarTuple
-from urllib.parse import unquote, urlsplit
 
+from sprocket_factory.database.addresses import is_postgresql, path_of
 from sprocket_factory.database.migrations import Migration
-from sprocket_factory.errors import Unusable
 
 Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
@@ -38,9 +35,6 @@ Ts = TypeVarTuple("Ts")
 
 TABLES_WITH_IDS = ("sprockets", "factories", "keys", "changes")
 """Those whose ids the database gives."""
-
-_PASSWORD = re.compile(r"^(?!sqlite:///)((?:[^:]*://)?+[^:?]*):(?:(?!\?[a-z_]{4,}=).)*@", re.DOTALL)
-"""From behind the user to the last @, whatever is in it; but a parameter of the address may have an @ of its own."""
 
 
 class Author(NamedTuple):
@@ -276,25 +270,3 @@ async def list_missing_migrations(url: str, *, password: str = "", through_proxy
     from sprocket_factory.database.sqlite_opening import missing_in_sqlite  # noqa: PLC0415 - as above
 
     return missing_in_sqlite(path_of(url))
-
-
-def without_password(url: str) -> str:
-    """Return an address as people may see it, even one that nobody can read for what its password has in it."""
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1...", _PASSWORD.sub(r"\1@", url))
-
-
-def is_postgresql(url: str) -> bool:
-    """Return whether the address is that of a server."""
-    return url.startswith(("postgresql:", "postgres:"))
-
-
-def path_of(url: str) -> Path:
-    """Return the SQLite file at this address. Raises Unusable where it is none."""
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite" or parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise Unusable(
-            f"{without_password(url)!r} is no database address.",
-            hint="Write sqlite:///file.db for a file here, sqlite:////folder/file.db for an absolute path, or"
-            " postgresql://user:password@host/name.",
-        )
-    return Path(unquote(parts.path[1:]))

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sprocket_factory.database import ServerPlace, is_postgresql, path_of, without_password
+from sprocket_factory.database import ServerPlace
+from sprocket_factory.database.addresses import is_postgresql, path_of, without_password
 from sprocket_factory.database.backup_files import check_checksum
 from sprocket_factory.database.backup_sqlite import back_up_sqlite
 from sprocket_factory.database.checking import Condition, Contents, look_into_sqlite

@@ -13,7 +13,8 @@ from typing import Any
 
 import asyncpg
 
-from sprocket_factory.database import ServerPlace, without_password
+from sprocket_factory.database import ServerPlace
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.backup_files import partial_beside, put_in_place
 from sprocket_factory.database.checking import MIGRATIONS, NOTHING, SESSIONS, UNCOUNTED, Contents
 from sprocket_factory.database.migrations import migrations_for

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from sprocket_factory.database import ServerPlace, without_password
+from sprocket_factory.database import ServerPlace
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.backup_postgresql import Connection, snapshot, tables_there
 from sprocket_factory.database.checking import MIGRATIONS, UNCOUNTED, Condition, Contents, newer_schema
 from sprocket_factory.database.postgresql_archive import read_archive

@@ -20,8 +20,8 @@ from sprocket_factory.database import (
     ServerPlace,
     Transaction,
     Value,
-    without_password,
 )
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.migrations import check_schema
 from sprocket_factory.database.postgresql_migrations import bring_up_to_date
 from sprocket_factory.database.postgresql_opening import connect, unusable

@@ -6,7 +6,8 @@ as for any row of the same key, and meets it once the other has done it; no lock
 
 import asyncpg
 
-from sprocket_factory.database import ServerPlace, without_password
+from sprocket_factory.database import ServerPlace
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.postgresql_pool import FOR_EVER, Connection, Pool, acquired
 from sprocket_factory.errors import Unusable

@@ -6,7 +6,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
-from sprocket_factory.database import ServerPlace, without_password
+from sprocket_factory.database import ServerPlace
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.postgresql_migrations import newest_migration
 from sprocket_factory.database.postgresql_pool import LOST, Pool, make_pool

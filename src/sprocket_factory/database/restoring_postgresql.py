@@ -9,7 +9,8 @@ from typing import IO, NamedTuple
 
 import asyncpg
 
-from sprocket_factory.database import TABLES_WITH_IDS, ServerPlace, open_database, without_password
+from sprocket_factory.database import TABLES_WITH_IDS, ServerPlace, open_database
+from sprocket_factory.database.addresses import without_password
 from sprocket_factory.database.backup_postgresql import Connection, count_rows, our_tables, snapshot, tables_there
 from sprocket_factory.database.checking import MIGRATIONS, NOTHING, Contents, newer_schema
 from sprocket_factory.database.given_ids import reserve_ids

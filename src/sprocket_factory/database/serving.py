@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sprocket_factory.database import is_postgresql, path_of
+from sprocket_factory.database.addresses import is_postgresql, path_of
 from sprocket_factory.database.checking import glance_at_sqlite
 from sprocket_factory.errors import Unusable
 
