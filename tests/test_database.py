@@ -15,6 +15,7 @@ import pytest
 
 from sprocket_factory.database import Database, Row, Transaction, open_database, sqlite_writer
 from sprocket_factory.database.migrations import Migration, migrations_for
+from sprocket_factory.database.sqlite import CHUNK_ROWS
 from sprocket_factory.database.sqlite_scanning import SCAN_SECONDS
 from sprocket_factory.entities.sprocket import NewSprocket, add_sprocket
 from sprocket_factory.errors import Busy, Invalid, StorageFull, Unavailable, Unusable
@@ -256,6 +257,25 @@ async def test_a_stream_is_one_snapshot_and_there_are_only_so_many(tmp_path: Pat
         for stream in streams:
             await stream.aclose()
         assert 6000 == sum([len(chunk) async for chunk in database.stream(int, "SELECT id FROM sprockets")])
+
+
+@pytest.mark.parametrize("count", [0, 1, CHUNK_ROWS, CHUNK_ROWS + 1])
+async def test_few_are_there_at_once_or_not_at_all(tmp_path: Path, count: int) -> None:
+    """A list of up to one chunk comes whole; of a longer one comes nothing, and nobody's snapshot is held for it."""
+    async with opened(tmp_path / "a.db") as database:
+
+        async def add_many(tx: Transaction) -> None:
+            for _ in range(count):
+                await add_sprocket(tx, NEW)
+
+        await database.write(add_many, by="test")
+        found = database.few(int, "SELECT id FROM sprockets ORDER BY id")
+        scanned = database.few(int, "SELECT id FROM sprockets ORDER BY id", scans=True)
+        await database.write(add_sprocket, NEW, by="test")
+
+        assert (list(range(1, count + 1)) if count <= CHUNK_ROWS else None) == found
+        assert scanned is None
+        assert (count + 1,) == await database.one("SELECT count(*) FROM sprockets")
 
 
 async def test_a_scan_is_waited_for_however_often_its_caller_goes(tmp_path: Path) -> None:

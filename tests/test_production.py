@@ -195,7 +195,7 @@ def test_more_whole_lists_at_once_than_the_server_allows_are_refused(
 
 
 def test_a_list_that_fails_after_its_first_byte_never_ends_as_if_whole(
-    viewer: Client, monkeypatch: pytest.MonkeyPatch
+    engineer: Client, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is cut, so that no caller takes a part for the whole; the next request is served."""
 
@@ -204,21 +204,25 @@ def test_a_list_that_fails_after_its_first_byte_never_ends_as_if_whole(
         yield [2] * 1000
         raise ZeroDivisionError
 
+    store(engineer, seconds(2500))
     with monkeypatch.context() as patch:
         patch.setattr("sprocket_factory.endpoints.listing.stream_list", fail_midway)
         with pytest.raises(httpx.RemoteProtocolError):
             viewer.get("/production")
 
-    assert [] == viewer.get("/production").json()
+    assert 2500 == len(viewer.get("/production").json())
 
 
-def test_a_list_that_fails_before_its_first_byte_is_an_error(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_fails_before_its_first_byte_is_an_error(
+    engineer: Client, viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing was sent yet, so the answer is an honest 500."""
 
     async def fail_at_once(*_anything: object) -> AsyncGenerator[list[int]]:
         for divisor in (0,):
             yield [1 // divisor]
 
+    store(engineer, seconds(2500))
     monkeypatch.setattr("sprocket_factory.endpoints.listing.stream_list", fail_at_once)
     answer = viewer.get("/production")
 

@@ -203,6 +203,20 @@ class Database(ABC):
             TooSlow: A chunk took longer to find than allowed.
         """
 
+    def few(
+        self,
+        make: Callable[..., T],  # noqa: ARG002 - as of `stream`
+        sql: str,  # noqa: ARG002
+        values: Mapping[str, Value] = NO_VALUES,  # noqa: ARG002
+        *,
+        scans: bool = False,  # noqa: ARG002
+    ) -> list[T] | None:
+        """Return what `stream` gives, if that is so little that it is there at once; None if it is not, or may not be.
+
+        Only a database in this process can say so without asking twice.
+        """
+        return None
+
     @abstractmethod
     async def order_changes(self) -> None:
         """Let every change that is committed have its position in the record of changes.

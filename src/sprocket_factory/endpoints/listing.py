@@ -35,6 +35,7 @@ from sprocket_factory.entities.listing import (
     Order,
     Query,
     count_list,
+    read_few,
     read_list,
     stream_list,
 )
@@ -116,10 +117,13 @@ async def answer_list(request: ApiRequest, listing: Listing[Any], **fixed: int) 
     if read_boolean(parameters, "count"):
         headers.append((b"x-total-count", b"%d" % await count_list(request.database, listing, query)))
     if query.limit is None:
-        return await stream_answer(stream_list(request.database, listing, query), format_, headers)
-    rows, next_ = await read_page(request, listing, query, query.limit)
-    if next_ is not None:
-        headers.append((b"link", f'<{next_}>; rel="next"'.encode()))
+        rows = read_few(request.database, listing, query)
+        if rows is None:
+            return await stream_answer(stream_list(request.database, listing, query), format_, headers)
+    else:
+        rows, next_ = await read_page(request, listing, query, query.limit)
+        if next_ is not None:
+            headers.append((b"link", f'<{next_}>; rel="next"'.encode()))
     return Answer(format_.whole(rows), media_type=format_.media_type.encode(), headers=headers)
 
 

@@ -76,6 +76,12 @@ def stream_list(db: Database, listing: Listing[T], query: Query) -> AsyncGenerat
     return db.stream(listing.make, sql, values, scans=is_scan)
 
 
+def read_few(db: Database, listing: Listing[T], query: Query) -> list[T] | None:
+    """Return every row of the list, if these are few and there at once; else stream_list gives them."""
+    sql, values, is_scan = _plan(listing, query)
+    return db.few(listing.make, sql, values, scans=is_scan)
+
+
 async def read_list(db: Database, listing: Listing[T], query: Query) -> list[T]:
     """Return the rows of a list with a limit. Raises Busy or TooSlow."""
     sql, values, is_scan = _plan(listing, query)
