@@ -56,6 +56,36 @@ def test_who_has_a_field_in_hand_keeps_it(browser: Browser, service: Service, en
     visitor.close()
 
 
+def begin_a_day(visitor: Visitor) -> None:
+    """Let the page be that of yesterday from now on, and look whether there is something new."""
+    visitor.page.evaluate(
+        """() => {
+            document.querySelector("[data-day]").dataset.day = "2021-01-21";
+            document.querySelector("form#record").dataset.date = "2021-01-21";
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+
+
+def test_at_midnight_the_page_becomes_that_of_the_new_day(browser: Browser, service: Service, engineer: Client) -> None:
+    """Its form is about the day that its rows are of. What is half typed stays, and about the day it was begun for."""
+    engineer.post("/factories", json={"name": "Leeds"})
+    visitor = Visitor(browser, service.address)
+    visitor.page.goto("/board/factories/1")
+    form = visitor.page.locator("form#record")
+    today = form.get_attribute("data-date") or ""
+    begin_a_day(visitor)
+    expect(form).to_have_attribute("data-date", today)
+
+    form.get_by_label("Made").fill("31")
+    for _ in range(2):  # what the first one says has been heeded once there is a second one
+        with visitor.page.expect_response(lambda answer: answer.url.endswith("/board/factories/1")):
+            begin_a_day(visitor)
+    expect(form).to_have_attribute("data-date", "2021-01-21")
+    expect(form.get_by_label("Made")).to_have_value("31")
+    visitor.close()
+
+
 def test_a_board_without_factories_gets_the_first_one(browser: Browser, service: Service, engineer: Client) -> None:
     """Whoever hangs the screen first need not come back."""
     visitor = Visitor(browser, service.address)

@@ -32,11 +32,19 @@ function tellIfCut() {
   line.hidden = false;
 }
 
+// Whether somebody is about to record something.
+function isBegun(form) {
+  return [...(form?.elements ?? [])].some((one) => one.matches("input") && one.value !== one.defaultValue);
+}
+
 async function look() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (answer.redirected) return location.reload(); // the session is over
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // A new day has begun. What is half typed is about the one before, and until it is sent so is the page.
+  const day = page.querySelector("[data-position]")?.dataset.day;
+  if (day !== watched.dataset.day) return isBegun(document.getElementById("record")) ? seen() : location.reload();
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = page.getElementById(old.id);
     const active = old.contains(document.activeElement) ? document.activeElement : null;
