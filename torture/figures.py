@@ -151,7 +151,8 @@ FIGURES = {
         "primary killed or cut off under load, standby promoted: none lost, two servers find the new one by themselves",
         by_tests(
             *(f"test_postgresql_failover.py::test_fault_04_a_standby_takes_over[{how}]" for how in LOST),
-            least=on_each({"acknowledged writes, primary": 8}, LOST),
+            size=Size("FAILOVERS", full=5, quick=1),
+            least={"failovers": 1} | on_each({"acknowledged writes, primary": 8}, LOST),
             minutes=10,
         ),
     ),
