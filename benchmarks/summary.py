@@ -17,7 +17,7 @@ MARKERS = ("<!-- from benchmarks/measured.json by bin/docs -->\n", "<!-- end -->
 OUTCOMES = {True: "holds", False: "**missed**", None: "not measured"}
 
 BY_ITSELF = """
-By itself, in the same run:
+By itself, in the same run; long histories are shorter there than by themselves (`benchmarks/README.md`):
 
 | | what is to hold |
 |---|---|
@@ -60,7 +60,7 @@ ROWS: tuple[tuple[str, str, int, Callable[[Round], str]], ...] = (
 
 
 def _told(targets: Sequence[Target]) -> str:
-    return "; ".join(f"{target.what}: {OUTCOMES[target.holds]}" for target in targets)
+    return "<br>".join(f"{target.what}: {OUTCOMES[target.holds]}" for target in targets)
 
 
 def with_measured(document: str) -> str:
@@ -76,7 +76,8 @@ def with_measured(document: str) -> str:
     targets = "".join(f"- {_told([target])}\n" for target in run.targets)
     on_16, on_64 = (best[Key(POST, PRODUCT, on)].rate / best[Key(POST, TUNED_FLASK, on)].rate for on in (16, 64))
     beside_tuned = f"Beside tuned Flask it stores {on_16:.1f} times as many on 16, and {on_64:.1f} times on 64.\n"
-    others = "".join(f"| `python -m {script}` | {_told(targets)} |\n" for script, targets in run.by_itself.items())
+    asked = {script: targets for script, targets in run.by_itself.items() if targets}
+    others = "".join(f"| `python -m {script}` | {_told(targets)} |\n" for script, targets in asked.items())
     text = f"{table}\nOn {run.on}:\n\n{targets}\n{beside_tuned}{BY_ITSELF}{others}"
     before, _, rest = document.partition(MARKERS[0])
     _, _, after = rest.partition(MARKERS[1])
