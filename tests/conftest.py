@@ -172,6 +172,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
+def visitor(browser: Browser, board: Service) -> Iterator[chromium.Visitor]:
+    """Return somebody with a browser, in which nothing goes wrong, on the `board` of the test's module."""
+    somebody = chromium.Visitor(browser, board.address)
+    yield somebody
+    somebody.close()
+    assert [] == somebody.faults
+
+
+@pytest.fixture
+def admin(board: Service) -> Iterator[Client]:
+    """Return somebody who does by the API what that board shows."""
+    with Client(board.address) as client:
+        yield client
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Return what starts the program in a folder of the test's own; whatever still runs at the end is killed."""
     programs: list[Program] = []

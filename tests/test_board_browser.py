@@ -67,22 +67,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture
-def admin(board: Service) -> Iterator[Client]:
-    """Return somebody who does by the API what the board shows."""
-    with Client(board.address) as client:
-        yield client
-
-
-@pytest.fixture
-def visitor(browser: Browser, board: Service) -> Iterator[Visitor]:
-    """Return somebody with a browser, in which nothing goes wrong."""
-    somebody = Visitor(browser, board.address)
-    yield somebody
-    somebody.close()
-    assert [] == somebody.faults
-
-
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_keeps_nobody_from_reading_it(visitor: Visitor, path: str) -> None:
     """Wide and light, narrow and dark: axe-core finds nothing serious, and no script, style or request fails."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
 from chromium import Visitor
 from harness import Client, Service
@@ -19,22 +19,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     url = f"sqlite:///{tmp_path_factory.mktemp('board') / 'factory.db'}"
     with Service(Settings(database_url=url, max_ahead_seconds=10**9), anonymous_role="admin") as running:
         yield running
-
-
-@pytest.fixture
-def visitor(browser: Browser, board: Service) -> Iterator[Visitor]:
-    """Return somebody with a browser, in which nothing goes wrong."""
-    somebody = Visitor(browser, board.address)
-    yield somebody
-    somebody.close()
-    assert [] == somebody.faults
-
-
-@pytest.fixture
-def admin(board: Service) -> Iterator[Client]:
-    """Return somebody who sees by the API what the board has stored."""
-    with Client(board.address) as client:
-        yield client
 
 
 @pytest.fixture
