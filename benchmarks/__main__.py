@@ -18,8 +18,8 @@ from benchmarks import (
     side_by_side,
     starting,
 )
-from benchmarks.figures import Target, keep_by_itself
-from benchmarks.report import VERDICTS, Verdict, build_parser, console, print_closing, print_verdict
+from benchmarks.figures import keep_by_itself
+from benchmarks.report import VERDICTS, Target, build_parser, console, print_closing, print_verdict
 
 # Those of long histories are shorter here than by themselves, where they take many minutes.
 SCRIPTS = (
@@ -36,7 +36,7 @@ SCRIPTS = (
 )
 
 
-def run(script: ModuleType, argv: Sequence[str]) -> Sequence[Verdict]:
+def run(script: ModuleType, argv: Sequence[str]) -> Sequence[Target]:
     """Run one measurement and return its verdicts. One that fails has missed, and the next one runs."""
     before = len(VERDICTS)
     try:
@@ -60,7 +60,7 @@ if not options.quick:
     by_itself = {script.__name__: run(script, [*folder, *extra]) for script, extra in SCRIPTS}
     verdicts_of |= by_itself
     if options.keep:
-        keep_by_itself({name: [Target(*one) for one in verdicts] for name, verdicts in by_itself.items()}, options.keep)
+        keep_by_itself(by_itself, options.keep)
 print_closing(verdicts_of)
 if options.quick:
     console.print("Not run with --quick:", ", ".join(script.__name__ for script, _ in SCRIPTS))

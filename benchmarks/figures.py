@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from benchmarks.report import console
+from benchmarks.report import Target, console
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,13 +43,6 @@ class Figure(msgspec.Struct, frozen=True):
     best: Round
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Something that is to hold, and whether it does: None if the run did not measure it."""
-
-    what: str
-    holds: bool | None
-
-
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run, as it is kept. `on` says on which machine and with which versions.
 
@@ -59,7 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     on: str
     figures: list[Figure]
     targets: list[Target]
-    by_itself: dict[str, list[Target]] = {}
+    by_itself: Mapping[str, Sequence[Target]] = {}
 
 
 def _best(choose: Callable[[Sequence[float]], float], values: Sequence[float | None]) -> float | None:
@@ -134,10 +127,10 @@ def keep(run: Run, file: Path) -> None:
     file.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
 
 
-def keep_by_itself(targets: Mapping[str, list[Target]], file: Path) -> None:
+def keep_by_itself(targets: Mapping[str, Sequence[Target]], file: Path) -> None:
     """Add to a run that is kept what was measured beyond it."""
     run = msgspec.json.decode(file.read_bytes(), type=Run)
-    keep(msgspec.structs.replace(run, by_itself=dict(targets)), file)
+    keep(msgspec.structs.replace(run, by_itself=targets), file)
 
 
 def print_comparison(run: Run, file: Path) -> None:

@@ -29,10 +29,9 @@ from benchmarks.contenders import (
     migrate_product,
     serve_product,
 )
-from benchmarks.figures import Target
 from benchmarks.filling import Factory, Stock, fill_sqlite
 from benchmarks.load import ROOT, STARTED, Load, find_rate
-from benchmarks.report import build_parser, console, make_folder, print_heading, print_verdict
+from benchmarks.report import Target, build_parser, console, make_folder, print_heading, print_verdict
 from benchmarks.servers import Memory, watch_memory
 
 # How many times its idle p99 the others' may be.

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 import apsw
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -114,10 +114,10 @@ def show_progress() -> Progress:
     return Progress(*columns, console=drawn, transient=True, refresh_per_second=2, disable=not drawn.is_terminal)
 
 
-class Verdict(NamedTuple):
-    """A target with its figure, and whether it holds: None if it is not measured with --quick."""
+class Target(msgspec.Struct, frozen=True):
+    """Something that is to hold, with its figure, and whether it does: None if the run did not measure it."""
 
-    target: str
+    what: str
     holds: bool | None
 
     @property
@@ -127,23 +127,23 @@ class Verdict(NamedTuple):
 
 
 # Every verdict of this process, in order, for the list at the end of a run.
-VERDICTS: list[Verdict] = []
+VERDICTS: list[Target] = []
 
 
 def print_verdict(target: str, *, holds: bool | None) -> int:
     """Print and note whether a target holds, None if --quick left it out, and return the exit code."""
-    verdict = Verdict(target, holds)
+    verdict = Target(target, holds)
     VERDICTS.append(verdict)
     console.print(f"{verdict.outcome}: {escape(target)}")
     return 1 if holds is False else 0
 
 
-def print_closing(verdicts_of: Mapping[str, Sequence[Verdict]]) -> None:
+def print_closing(verdicts_of: Mapping[str, Sequence[Target]]) -> None:
     """Print every target of a run with its figure, by the script that looked at it, and how many hold."""
     table = Table("", "target", "", title="every target of this run")
     for script, verdicts in verdicts_of.items():
         for verdict in verdicts:
-            table.add_row(script, escape(verdict.target), verdict.outcome)
+            table.add_row(script, escape(verdict.what), verdict.outcome)
         table.add_section()
     console.print(table)
     counts = Counter(verdict.outcome for verdicts in verdicts_of.values() for verdict in verdicts)

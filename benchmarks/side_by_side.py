@@ -19,7 +19,7 @@ import msgspec
 from benchmarks import jobs
 from benchmarks.check import check
 from benchmarks.contenders import Contender
-from benchmarks.figures import Figure, Key, Round, Run, Target, keep, print_comparison, print_job, summarize
+from benchmarks.figures import Figure, Key, Round, Run, keep, print_comparison, print_job, summarize
 from benchmarks.filling import BEGIN
 from benchmarks.lineup import (
     BARE,
@@ -35,6 +35,7 @@ from benchmarks.lineup import (
 )
 from benchmarks.records import PRODUCTION_PATH, write_records
 from benchmarks.report import (
+    Target,
     build_parser,
     console,
     describe_machine,

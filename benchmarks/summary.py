@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import Key, Round, Run, Target, show_seconds
+from benchmarks.figures import Key, Round, Run, show_seconds
 from benchmarks.lineup import BARE, BARE_ON_POSTGRESQL, EVERYBODY, PRODUCT, TUNED_FLASK
+from benchmarks.report import Target
 from benchmarks.side_by_side import BULK, LIST, LIST_ON, MILLION, ONE, POST, READS
 
 MEASURED = Path(__file__).with_name("measured.json")
