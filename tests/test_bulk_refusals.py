@@ -269,6 +269,16 @@ def test_a_header_row_that_is_none_is_refused(
     assert [] == stored(engineer, factory_id)
 
 
+@pytest.mark.parametrize("rows", [1, 40_000])
+def test_a_file_whose_line_ends_got_lost_is_told(engineer: Client, factory_id: int, rows: int) -> None:
+    """As `curl -d` sends one: the refusal names what keeps them, and nothing is stored."""
+    answer = send(engineer, "text/csv", (HEADER + b"1,2021-01-21T02:06:58Z,1,2\n" * rows).replace(b"\n", b""))
+
+    assert answer.status_code in (400, 422)
+    assert "--data-binary" in answer.json()["detail"]
+    assert [] == stored(engineer, factory_id)
+
+
 @pytest.mark.parametrize(("separator", "name"), [(b";", "semicolons"), (b"\t", "tabs")])
 def test_columns_that_are_separated_otherwise_are_told(engineer: Client, separator: bytes, name: str) -> None:
     """As spreadsheets of many countries write them: the refusal says what to do, and names no column as missing."""

@@ -104,6 +104,21 @@ async def test_no_first_key_is_made_where_there_is_one(database: Database, tmp_p
     assert [] == keys_left_in(tmp_path)
 
 
+async def test_a_start_without_an_administrator_says_so(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody could give out keys, unless an issuer vouches for somebody who may."""
+    await database.write(add_key, NewKey(name="press line", role="viewer"), new_secret(), by="test")
+    await give_first_key(database, has_issuer=True)
+    with_issuer = capsys.readouterr().err
+    await give_first_key(database)
+    alone = capsys.readouterr().err
+    await database.write(add_key, NewKey(name="owner", role="admin"), new_secret(), by="test")
+    await give_first_key(database)
+
+    assert "" == with_issuer
+    assert "no good one of an administrator" in alone
+    assert "" == capsys.readouterr().err
+
+
 def test_the_first_key_of_another_database_is_not_written_over(start: Callable[..., Program], tmp_path: Path) -> None:
     """Two databases in one folder leave two files, whose names are said; each key works where it belongs."""
     urls = [("--database-url", f"sqlite:///{name}.db") for name in ("one", "other")]

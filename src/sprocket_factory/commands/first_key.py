@@ -9,24 +9,33 @@ import click
 
 from sprocket_factory.database import Database
 from sprocket_factory.database.backup_files import sync
-from sprocket_factory.entities.key import add_first_key, count_keys, new_secret
+from sprocket_factory.entities.key import add_first_key, count_keys, has_administrator, new_secret
 from sprocket_factory.errors import OutcomeUnknown, Refusal, Unusable
 
 FILE = Path("sprocket-factory.admin-key")
 
+NO_ADMINISTRATOR = (
+    "There are keys, but no good one of an administrator."
+    " `sprocket-factory key add NAME --role admin` beside the database makes one."
+)
 
-async def give_first_key(database: Database) -> None:
+
+async def give_first_key(database: Database, *, has_issuer: bool = False) -> None:
     """Make a key for an administrator if there is none at all, and show it once.
 
     On a terminal it is printed. Elsewhere what is printed may be kept in a log, so it goes into a file that only this
     user can read, beside an SQLite database or else in the folder where the program starts. No other file is written
     over: it may hold the key of another database. A file goes away again only where it surely holds no key.
 
+    Where there are keys, but none of an administrator, that is said, unless an issuer may vouch for administrators.
+
     Raises:
         Unusable: The file cannot be written; no key is made then.
         OutcomeUnknown: Nobody can say whether the key was made. It is printed, or its file stays and is named.
     """
     if await count_keys(database):
+        if not has_issuer and not await has_administrator(database):
+            click.echo(NO_ADMINISTRATOR, err=True)
         return
     secret = new_secret()
     if sys.stdout.isatty():

@@ -69,7 +69,7 @@ def serve(**flags: Any) -> None:
 async def _look(settings: Settings) -> str:
     """Bring the schema up to date before there are workers, and return what is served."""
     async with opened_database(settings) as database:
-        await give_first_key(database)
+        await give_first_key(database, has_issuer=bool(settings.oidc_issuer))
         return f"Serving {database.location}"
 
 
@@ -86,7 +86,7 @@ async def _serve(
             stack.enter_context(traces.on())
         async with opened_database(settings) as database, scheduled_backups(settings):
             if settings.workers == 1:
-                await give_first_key(database)
+                await give_first_key(database, has_issuer=bool(settings.oidc_issuer))
             tls = tls_of(settings)
             address = address_of(listener, tls)
             _sum_up(settings, database)

@@ -16,6 +16,8 @@ from sprocket_factory.errors import Fault, Invalid, Refusal, Unreadable
 
 MAX_LINE_BYTES = 1024 * 1024
 
+KEEP_LINE_ENDS = "`curl -d` takes the line ends out of a file: send it with --data-binary."
+
 MAX_COUNTED = 100_000
 """Once so many things are wrong, the rest is not looked at: a body that is wrong throughout may cost no more than one
 that is right."""
@@ -71,7 +73,7 @@ class RecordReader(ABC):
             lines, self._pending = self._pending[:end], self._pending[end:]
             yield from self._take(lines)
         if len(self._pending) > MAX_LINE_BYTES:
-            raise self._too_long()
+            raise self._too_long(KEEP_LINE_ENDS)
 
     def finish(self) -> Iterator[None]:
         """Read what is left. Raises Unreadable, and Invalid where a row is wrong: the first hundred are named."""
@@ -149,5 +151,6 @@ class RecordReader(ABC):
             return f"{self._faults_total:,} things are wrong by row {self._rows:,}. What follows it was not looked at."
         return f"{self._faults_total:,} things are wrong in {self._rows:,} rows."
 
-    def _too_long(self) -> Unreadable:
-        return Unreadable(f"Row {self._rows + 1} is longer than {MAX_LINE_BYTES:,} bytes, or never closes a quotation.")
+    def _too_long(self, hint: str = "") -> Unreadable:
+        detail = f"Row {self._rows + 1} is longer than {MAX_LINE_BYTES:,} bytes, or never closes a quotation."
+        return Unreadable(detail, hint=hint)

@@ -7,7 +7,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from sprocket_factory.endpoints.formats_reading import RecordReader
+from sprocket_factory.endpoints.formats_reading import KEEP_LINE_ENDS, RecordReader
 from sprocket_factory.endpoints.lenient import pointer_to
 from sprocket_factory.entities import MAX_ID
 from sprocket_factory.entities.production import MAX_COUNT
@@ -137,8 +137,15 @@ def _order_of(header: list[str]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     faults += [Fault(f"/{name}", f"The column {name} is missing.") for name in COLUMNS if name not in header]
     faults += [Fault(f"/{name}", f"The column {name} is there twice.") for name in COLUMNS if header.count(name) > 1]
     if faults:
-        raise Invalid("The header row is not that of production records.", faults=faults)
+        hint = KEEP_LINE_ENDS if _goes_on(header) else ""
+        raise Invalid("The header row is not that of production records.", hint=hint, faults=faults)
     return itemgetter(*(header.index(name) for name in COLUMNS))
+
+
+def _goes_on(header: list[str]) -> bool:
+    """Return whether it looks as if the first row stood right behind the header, with no end of a line between."""
+    last, *more = header[len(COLUMNS) - 1 :] or [""]
+    return bool(more) and last not in COLUMNS and last.startswith(COLUMNS)
 
 
 def _check_separator(cell: str) -> None:

@@ -113,6 +113,8 @@ KEYS = Listing(
 
 _COLUMNS = "id, name, role, factory_ids, created_at, expires_at, last_used_at"
 
+_GOOD_ADMIN = "role = 'admin' AND (expires_at IS NULL OR expires_at > :now)"
+
 
 def digest_of_secret(secret: str) -> bytes:
     """Return what is stored of a secret. It is 256 random bits, so a plain digest cannot be guessed back."""
@@ -141,6 +143,11 @@ async def count_keys(db: Reader) -> int:
     """Return how many keys there are."""
     row = await db.one("SELECT count(*) FROM keys")
     return int(row[0]) if row else 0
+
+
+async def has_administrator(db: Reader) -> bool:
+    """Return whether any key is good and an administrator's."""
+    return await db.one(f"SELECT id FROM keys WHERE {_GOOD_ADMIN} LIMIT 1", now=now()) is not None
 
 
 def new_secret() -> str:
@@ -224,8 +231,7 @@ def no_key(key_id: object) -> NotFound:
 async def _check_not_last(tx: Transaction, key: Key) -> None:
     """Raise Conflict where this key of an administrator is good and no other is."""
     await _one_after_the_other(tx)  # or of two administrators each could revoke the other's key
-    good = "role = 'admin' AND (expires_at IS NULL OR expires_at > :now)"
-    ids = {key_id for (key_id,) in await tx.all(f"SELECT id FROM keys WHERE {good}", now=now())}
+    ids = {key_id for (key_id,) in await tx.all(f"SELECT id FROM keys WHERE {_GOOD_ADMIN}", now=now())}
     if ids == {key.id}:
         raise Conflict(
             f"No other key of an administrator is good: without key {key.id} no key could give out another.",
