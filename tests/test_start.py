@@ -19,6 +19,8 @@ from harness import START_SECONDS, Client, Program, a_sprocket, clean_environmen
 from postgresql_server import PostgreSQLServer
 from sprocket_factory.database import open_database
 from sprocket_factory.database.migrations import Migration, migrations_for
+from sprocket_factory.database.serving import serving
+from sprocket_factory.errors import Unusable
 
 PAGE = 4096
 
@@ -146,6 +148,25 @@ def test_fault_36_a_file_that_is_no_database_keeps_a_server_from_starting(tmp_pa
     assert "is damaged or no SQLite database" in refused["text"].stderr
     assert "cannot be opened" in refused["folder"].stderr
     assert "another program's database" in refused["foreign"].stderr
+
+
+@pytest.mark.parametrize("name", ["sprocket-factory.db", "sprocket-factory.db-wal", ""])
+def test_a_database_that_this_user_cannot_write_is_not_served(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is to be mended is named: the file, its log, or the folder; nothing is left behind beside the file."""
+    if name.endswith("-wal"):
+        (tmp_path / name).touch()
+    before = {path.name for path in tmp_path.iterdir()}
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / name)
+    with pytest.raises(Unusable) as refused, serving(url, must_exist=False):
+        pass
+    with pytest.raises(Unusable) as not_opened:
+        asyncio.run(open_database(url))
+
+    assert f"{tmp_path / name} cannot be written." == refused.value.detail == not_opened.value.detail
+    assert "chown" in refused.value.hint
+    assert before == {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_new_database_is_for_its_user_alone(start: Callable[..., Program], tmp_path: Path) -> None:

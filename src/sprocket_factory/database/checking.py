@@ -1,5 +1,6 @@
 """What a database holds, and what is wrong with it: the same for one in use and for a backup of one."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -106,6 +107,17 @@ def glance_at_sqlite(path: Path) -> None:
                     raise damaged(path, found)
     except Stopped:
         return  # it is large; `check` and every backup look at all of it
+
+
+def check_writable(path: Path) -> None:
+    """Raise Unusable where SQLite could open the file, but not write: it says so late, and leaves files behind."""
+    beside = [Path(f"{path}{suffix}") for suffix in ("-wal", "-shm")]
+    for needed in (path, *(file if file.exists() else path.parent for file in beside)):
+        if not os.access(needed, os.W_OK) and needed.exists():  # or its last user has just removed it
+            raise Unusable(
+                f"{needed} cannot be written.",
+                hint="Start as the user it belongs to, or chown it to this one; the disk may be read-only as well.",
+            )
 
 
 def look_into_sqlite(path: Path, *, quickly: bool = False, given_up: GivenUp = never) -> Condition:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sprocket_factory.database.addresses import is_postgresql, path_of
-from sprocket_factory.database.checking import glance_at_sqlite
+from sprocket_factory.database.checking import check_writable, glance_at_sqlite
 from sprocket_factory.errors import Unusable
 
 ATTEMPTS = 3
@@ -25,11 +25,13 @@ def serving(url: str, *, must_exist: bool) -> Iterator[None]:
     """Let no other process serve the same file meanwhile. Of servers on PostgreSQL there may be any number.
 
     Raises:
-        Unusable: Another process serves it, or it is damaged.
+        Unusable: Another process serves it, it is damaged, or this user cannot write it.
     """
     if is_postgresql(url) or _cannot_be_opened(path := path_of(url), must_exist=must_exist):
         yield
         return
+    if path.exists():
+        check_writable(path.absolute())
     with locked(path) as server:
         if server is not None:
             raise Unusable(

@@ -7,6 +7,7 @@ from typing import Any
 
 import apsw
 
+from sprocket_factory.database.checking import check_writable
 from sprocket_factory.database.migrations import Migration, missing_migrations
 from sprocket_factory.database.sqlite_writer import BUSY_SECONDS
 from sprocket_factory.errors import Unusable
@@ -36,7 +37,8 @@ def _check_ours(path: Path, tables: set[object]) -> None:
 
 
 def open_writer(path: Path) -> apsw.Connection:
-    """Return a connection that writes. Raises Unusable where the file is another program's."""
+    """Return a connection that writes. Raises Unusable where this user cannot, or the file is another program's."""
+    check_writable(path)
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(round(BUSY_SECONDS * 1000))  # first of all: the next line may meet another process
     try:
