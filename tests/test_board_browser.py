@@ -216,6 +216,24 @@ def test_on_paper_a_record_has_no_column_for_what_is_done_with_it(visitor: Visit
     assert [4, 4] == [row.locator(":is(th, td):visible").count() for row in rows]
 
 
+def test_on_a_phone_what_can_be_done_with_a_row_is_in_view(visitor: Visitor, admin: Client) -> None:
+    """Nobody has to push the table aside to find it."""
+    factory = admin.post("/factories", json={"name": "Selby"}).json()["id"]
+    counts = {"sprocket_production_actual": 123_456, "sprocket_production_goal": 123_457}
+    admin.put(f"/production/{factory}/2021-01-21T02:06:58Z", json=counts)
+    key = admin.post("/keys", json={"name": "press line of the second hall", "role": "viewer"}).json()["id"]
+    page = visitor.page
+    visitor.look(390, "light")
+    page.goto(f"/board/factories/{factory}?date=2021-01-21")
+    page.get_by_role("rowheader", name="02:06:58").scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name="Correct 02:06:58")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("link", name="Remove 02:06:58")).to_be_in_viewport(ratio=1)
+
+    page.goto("/board/keys")
+    page.get_by_role("rowheader", name=str(key), exact=True).scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name=f"Revoke {key}", exact=True)).to_be_in_viewport(ratio=1)
+
+
 def test_a_factory_is_added_changed_and_removed(visitor: Visitor, admin: Client) -> None:
     """A name that another has is refused in words; a new zone counts anew."""
     page = visitor.page
