@@ -242,6 +242,34 @@ def test_a_week_is_shown_day_by_day(engineer: Client, page: Callable[[str], str]
     assert "Mon 18 Jan no data Tue 19 Jan no data Wed 20 Jan 10 12 +2 120.0 % 12 +2 1" in text
 
 
+def times_shown(text: str) -> list[str]:
+    """Return the times of the records on a page."""
+    return re.findall(r'<th scope="row"><time datetime="([^"]*)"', text)
+
+
+def leads_to(text: str, link: str) -> str:
+    """Return where the link with this text leads, or nothing where there is none."""
+    return "".join(unescape(path) for path in re.findall(rf'href="([^"]*)">{link}</a>', text))
+
+
+@pytest.mark.parametrize("period", ["day", "week"])
+def test_every_record_of_a_period_can_be_come_to(engineer: Client, period: str) -> None:
+    """The last ones first, each once, also where two are less than a second apart; and back to the last ones."""
+    factory_id = a_factory(engineer)
+    times = [f"2021-01-21T10:00:{second:02}.500000Z" for second in range(37)] + ["2021-01-21T10:00:22.499999Z"]
+    for time in ("2021-01-17T23:59:59Z", *times):
+        record(engineer, factory_id, time, 1, 1)
+    last = engineer.get(f"{engineer.address}/board/factories/{factory_id}?period={period}&date=2021-01-21").text
+    before = engineer.get(engineer.address + leads_to(last, "Earlier")).text
+    first = engineer.get(engineer.address + leads_to(before, "Earlier")).text
+    again = engineer.get(engineer.address + leads_to(first, "The last ones")).text
+
+    assert [15, 15, 8] == [len(times_shown(text)) for text in (last, before, first)]
+    assert sorted(times, reverse=True) == times_shown(last) + times_shown(before) + times_shown(first)
+    assert times_shown(last) == times_shown(again)
+    assert ("", "") == (leads_to(last, "The last ones"), leads_to(first, "Earlier"))
+
+
 def test_the_rows_are_those_of_the_api(engineer: Client) -> None:
     """The link to the CSV gives the numbers of the page: there is one calculation."""
     factory_id = a_factory(engineer, time_zone=LONDON)
@@ -258,6 +286,7 @@ def test_the_rows_are_those_of_the_api(engineer: Client) -> None:
     ("path", "status"),
     [
         ("/board/factories/99", 404),
+        ("/board/factories/1?before=noon", 422),
         ("/board/factories/abc", 404),
         ("/board/sprockets/99", 404),
         ("/board/factories/1?date=yesterday", 422),

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar.types import ASGIApp
 
 from sprocket_factory.endpoints.answers import Answer
 from sprocket_factory.endpoints.charts import Series, draw_chart
 from sprocket_factory.endpoints.pages import given_on_page, page, render
-from sprocket_factory.endpoints.parameters import read_choice, wrong_parameter
+from sprocket_factory.endpoints.parameters import read_choice, read_time, wrong_parameter
 from sprocket_factory.endpoints.routing import ApiRequest
 from sprocket_factory.entities.attainment_today import find_last
 from sprocket_factory.entities.calendar import date_of, number_of, offsets_of, span_of_day, zone_of
 from sprocket_factory.entities.change_feed import find_last_position
 from sprocket_factory.entities.factory import Factory, find_factory, known_time_zones, no_factory
-from sprocket_factory.entities.instant import now
+from sprocket_factory.entities.instant import LATEST, now
 from sprocket_factory.entities.listing import Filter, Order, Query, read_list
 from sprocket_factory.entities.period import LENGTHS, Period, find_rows, period_of, today_in, total_of
 from sprocket_factory.entities.production import PRODUCTION, Production
@@ -23,9 +23,17 @@ from sprocket_factory.entities.standing import is_stale
 from sprocket_factory.errors import NotFound, shown
 
 RECORDS_SHOWN = 15
-"""Of the records of a period, so many of the last ones can be corrected on its page; the API has them all."""
+"""On the page of a period so many can be corrected: the last ones, or those before a time; the API has them all."""
 
 FIRST_DATE, LAST_DATE = date(1980, 2, 1), date(9998, 12, 31)
+
+
+class Records(NamedTuple):
+    """Some records of a period, newest first: whether there are earlier ones, and whether these are the last."""
+
+    shown: list[Production]
+    has_earlier: bool
+    are_last: bool
 
 
 @page(
@@ -34,6 +42,7 @@ FIRST_DATE, LAST_DATE = date(1980, 2, 1), date(9998, 12, 31)
     parameters={
         "period": {"enum": list(LENGTHS), "default": "day"},
         "date": {"type": "string", "format": "date"},
+        "before": {"type": "string", "format": "date-time"},
     },
     refuses=(NotFound,),
 )
@@ -41,7 +50,9 @@ async def get_factory_page(request: ApiRequest) -> ASGIApp:
     """Show one factory's day, week or month."""
     factory = await find_factory(request.database, request.id_in_path("factory_id", no_factory))
     instant = now()
-    period = _read_period(given_on_page(request), factory, instant)
+    given = given_on_page(request)
+    period = _read_period(given, factory, instant)
+    before = read_time(given, "before", LATEST) if "before" in given else period.span.until
     position = await find_last_position(request.database)  # first, so that no change falls in between
     rows = await find_rows(request.database, factory, period)
     last = await find_last(request.database, factory.id, instant)
@@ -60,8 +71,7 @@ async def get_factory_page(request: ApiRequest) -> ASGIApp:
         is_stale=is_stale(last, instant, request.stale_after),
         charts=[draw_chart(series, instant), draw_chart(series, instant, cumulated=True)],
         total=total_of(rows),
-        records=await _last_records(request, factory, period),
-        records_shown=RECORDS_SHOWN,
+        records=await _read_records(request, factory, period, before),
         limits=(FIRST_DATE, LAST_DATE),
         may_record=request.caller.may("operator") and request.caller.may_write_for(factory.id),
         offsets=offsets_of(zone_of(factory.time_zone), period.span),
@@ -111,11 +121,13 @@ def _neighbour(factory: Factory, period: Period, step: int) -> date | None:
     return wanted if FIRST_DATE <= (wanted := date_of(day)) <= LAST_DATE else None
 
 
-async def _last_records(request: ApiRequest, factory: Factory, period: Period) -> list[Production]:
+async def _read_records(request: ApiRequest, factory: Factory, period: Period, before: int) -> Records:
+    """Return the records of a period that are the last before an instant."""
     filters = (
         Filter("factory_id", "eq", (factory.id,)),
         Filter("time", "gte", (period.span.start,)),
-        Filter("time", "lt", (period.span.until,)),
+        Filter("time", "lt", (min(before, period.span.until),)),
     )
     order = (Order("time", descending=True), Order("factory_id"))
-    return await read_list(request.database, PRODUCTION, Query(filters, order, RECORDS_SHOWN))
+    found = await read_list(request.database, PRODUCTION, Query(filters, order, RECORDS_SHOWN + 1))
+    return Records(found[:RECORDS_SHOWN], len(found) > RECORDS_SHOWN, before >= period.span.until)
