@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from backups import damage, everything, file_of, fill, run_command
-from harness import Client, Service, a_sprocket
+from harness import START_SECONDS, Client, Service, a_sprocket
 from sprocket_factory.database import ServerPlace, open_database
 from sprocket_factory.database.backup import restore as restore_backup
 from sprocket_factory.database.backup_folder import turn_taken
@@ -265,7 +265,7 @@ async def test_a_restore_that_is_given_up_changes_nothing(
 
     monkeypatch.setattr("sprocket_factory.database.backup_sqlite.copy_step", slow_step)
     restoring = asyncio.create_task(restore_backup(ServerPlace(url, "", 1, through_proxy=False), backup, force=True))
-    await asyncio.to_thread(begun.wait)
+    assert await asyncio.to_thread(begun.wait, START_SECONDS)
     restoring.cancel()
     with pytest.raises(asyncio.CancelledError):
         await restoring
@@ -287,7 +287,7 @@ async def test_a_restore_that_is_given_up_too_late_is_told_of(
 
     monkeypatch.setattr("sprocket_factory.database.restoring_sqlite.pour_into", held)
     restoring = asyncio.create_task(restore_backup(ServerPlace(url, "", 1, through_proxy=False), backup, force=True))
-    await asyncio.to_thread(replacing.wait)
+    assert await asyncio.to_thread(replacing.wait, START_SECONDS)
     restoring.cancel()
     await asyncio.sleep(0)
     go_on.set()

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
+from harness import START_SECONDS
 from sprocket_factory.database import Database, Row, Transaction, open_database, sqlite_writer
 from sprocket_factory.database.migrations import Migration, migrations_for
 from sprocket_factory.database.sqlite import CHUNK_ROWS
@@ -185,7 +186,7 @@ async def test_a_write_whose_turn_does_not_come_is_refused_and_never_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waited for the busy time-out gets Busy, and its caller may trust that it was not stored."""
-    monkeypatch.setattr(sqlite_writer, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_writer, "BUSY_SECONDS", 1)  # enough for the first to begin on a busy machine
     begun, gate = threading.Event(), threading.Event()
 
     async def hold(_tx: Transaction) -> None:
@@ -194,7 +195,7 @@ async def test_a_write_whose_turn_does_not_come_is_refused_and_never_done(
 
     async with opened(tmp_path / "a.db") as database:
         held = asyncio.ensure_future(database.write(hold, by="test"))
-        await asyncio.to_thread(begun.wait)
+        assert await asyncio.to_thread(begun.wait, START_SECONDS)
         with pytest.raises(Busy):
             await database.write(add_sprocket, NEW, by="test")
         gate.set()
@@ -342,7 +343,7 @@ async def test_a_scan_whose_caller_goes_just_before_it_begins_ends_at_once(tmp_p
     endless = "WITH RECURSIVE n(n) AS (SELECT :n UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n"
     async with opened(tmp_path / "a.db") as database:
         reading = asyncio.ensure_future(database.read(int, endless, Held(n=1), scans=True))
-        await asyncio.to_thread(begun.wait)
+        assert await asyncio.to_thread(begun.wait, START_SECONDS)
         reading.cancel()
         await asyncio.sleep(0)
         gate.set()

@@ -57,9 +57,9 @@ def test_servers_that_start_at_once_all_serve(postgresql: PostgreSQLServer, star
 
 async def test_no_limit_cuts_a_migration(postgresql: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An index on years of records takes minutes, and another server waits as long, whatever else may take how long."""
-    monkeypatch.setattr("sprocket_factory.database.postgresql_pool.COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr("sprocket_factory.database.postgresql_pool.COMMAND_SECONDS", 0.5)
     for limit in ("statement_timeout", "lock_timeout"):
-        monkeypatch.setitem(SERVER_SETTINGS, limit, "0.2s")
+        monkeypatch.setitem(SERVER_SETTINGS, limit, "0.5s")
     url = postgresql.bare_database()
     other = await asyncpg.connect(url)
     transaction = other.transaction()

@@ -30,7 +30,7 @@ def test_a_write_that_would_wait_too_long_for_a_merge_is_told_to_come_again(
     tmp_path: Path, held: HeldMerge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is 503 with Retry-After and not done later; reads are answered; the merge does not notice."""
-    monkeypatch.setattr("sprocket_factory.database.sqlite_writer.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr("sprocket_factory.database.sqlite_writer.BUSY_SECONDS", 1)
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'factory.db'}")
     with Service(settings) as running, Client(running.address) as engineer, Client(running.address) as other:
         factory_id = add_factory(engineer)
