@@ -154,6 +154,15 @@ def test_what_everybody_can_read_is_found(open_folder: Path, name: str) -> None:
     assert "chmod o-rwx" in before.stdout
 
 
+@pytest.mark.parametrize("name", [DATABASE, f"{DATABASE}-wal"])
+def test_a_file_that_this_user_cannot_write_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The database or its log: whatever would keep a server from starting."""
+    (folder / name).touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path != folder / name)
+
+    assert is_wrong(doctor(), "permissions", f"{folder / name} cannot be written.")
+
+
 def test_a_file_that_is_open_in_a_closed_folder_is_not_complained_of(open_folder: Path) -> None:
     """Nobody gets at it there."""
     (open_folder / DATABASE).chmod(0o644)

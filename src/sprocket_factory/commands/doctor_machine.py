@@ -14,7 +14,9 @@ from sprocket_factory.commands.doctor_settings import secret_files
 from sprocket_factory.commands.first_key import files_in
 from sprocket_factory.database.addresses import is_postgresql, path_of
 from sprocket_factory.database.backup_folder import backups_in
+from sprocket_factory.database.checking import check_writable
 from sprocket_factory.database.serving import server_of
+from sprocket_factory.errors import Unusable
 from sprocket_factory.settings import Settings
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -69,8 +71,11 @@ def look_at_permissions(settings: Settings) -> Iterator[Finding]:
         for path in [*private, *first_keys, *(path for _, path in backups_in(Path(settings.backup_folder)))]
         if path.exists() and is_open_to_everybody(path)
     ]
-    if file is not None and file.exists() and not os.access(file, os.R_OK | os.W_OK):
-        faults.append(wrong(f"This user cannot write {file}.", "chown it, or run as the user it belongs to."))
+    if file is not None and file.exists():
+        try:
+            check_writable(file)
+        except Unusable as refusal:
+            faults.append(wrong(refusal.detail, refusal.hint))
     yield from faults or [ok("what is private can be read by this user, and not by everybody")]
     for path in first_keys:
         yield note(f"A first key still lies in {path}.", "Keep it elsewhere, or make others with it; remove it.")

@@ -144,8 +144,10 @@ def _order_of(header: list[str]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
 
 def _goes_on(header: list[str]) -> bool:
     """Return whether it looks as if the first row stood right behind the header, with no end of a line between."""
-    last, *more = header[len(COLUMNS) - 1 :] or [""]
-    return bool(more) and last not in COLUMNS and last.startswith(COLUMNS)
+    if len(header) <= len(COLUMNS):
+        return False
+    last = header[len(COLUMNS) - 1]
+    return last not in COLUMNS and last.startswith(COLUMNS)
 
 
 def _check_separator(cell: str) -> None:
